@@ -1,0 +1,1 @@
+"""On which machines: blocks, launchers, pinning and the catalogue of known sites."""
