@@ -1,0 +1,54 @@
+"""What an executor is: settings that can start workers for the scheduler of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from daskflow.errors import ConfigurationError
+
+LABEL_CAPACITY = 1_000_000
+"""How much a worker has of its executor's label: more than it ever runs at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What an executor needs to start its workers.
+
+    `client` is connected to the scheduler, `host` (None for a scheduler that is not ours) starts
+    processes beside it, and `label_resources` gives the resources that mark an executor's workers.
+    """
+
+    client: Any
+    host: Any
+    label_resources: Callable[[str], Mapping[str, float]]
+    security: Any = None
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """A labelled place where calls run. Implementations are frozen dataclasses."""
+
+    @property
+    def label(self) -> str:
+        """The name by which apps choose it."""
+
+    @property
+    def offers(self) -> Mapping[str, float] | None:
+        """The Dask resources of each of its workers; None if they are not known beforehand."""
+
+    def start(self, session: Session) -> Callable[[], None]:
+        """Start its workers; return what stops them."""
+
+
+def check_label(label: object) -> None:
+    """Raise ConfigurationError unless `label` can name an executor."""
+    if not isinstance(label, str) or not label or label == "all" or not label.isprintable():
+        raise ConfigurationError(f"label={label!r}: must be a non-empty name other than 'all'")
+
+
+def check_count(value: object, name: str) -> None:
+    """Raise ConfigurationError unless `value` is an int of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name}={value!r}: must be an int >= 1")

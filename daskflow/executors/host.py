@@ -1,0 +1,248 @@
+"""The host: one process beside this one, with the scheduler and the nannies of local workers.
+
+::
+
+    this process                      host process (a session of its own: no Ctrl-C of the terminal)
+    HostProcess ── orders (stdin) ──►  Scheduler
+                ◄── answers (pipe) ──  Nanny ── worker process
+                                       Nanny ── worker process
+
+A scheduler in a process of its own is not slowed by a busy main thread. When this process ends, however
+it ends, the host sees the end of its stdin and stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import cloudpickle
+
+from daskflow.errors import SchedulerLost
+
+START_TIMEOUT_S = 60.0
+TROUBLE_TOPIC = "daskflow-trouble"
+"""Dask event topic on which the host tells of a worker that could not start."""
+_STOP_TIMEOUT_S = 8.0
+_CHILD = (
+    "import sys; sys.path[:] = sys.argv[2:]; "
+    "from daskflow.executors.host import main; main(int(sys.argv[1]))"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """One local worker process."""
+
+    name: str
+    threads: int
+    memory_limit: str | int | float
+    resources: Mapping[str, float]
+    env: Mapping[str, str] = field(default_factory=dict)
+    on_start: Callable[[], object] | None = None
+
+    def plugins(self) -> list[object]:
+        """Return the Dask plugins of this worker."""
+        return [] if self.on_start is None else [_StartUp(cloudpickle.dumps(self.on_start))]
+
+
+class _StartUp:
+    """Calls the user's start-up function in a worker; pickled, since its module may be __main__."""
+
+    name = "daskflow-start-up"
+
+    def __init__(self, function: bytes):
+        self.function = function
+
+    def setup(self, worker: object) -> None:
+        pickle.loads(self.function)()
+
+    def teardown(self, worker: object) -> None:
+        """Nothing to undo."""
+
+    def transition(self, *_args: object, **_kwargs: object) -> None:
+        """Nothing to see."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerSettings:
+    """The scheduler of a host. `dashboard` is False, or the port to try first."""
+
+    security: Any
+    dashboard: int | bool
+    dask_config: Mapping[str, Any]
+
+
+class HostProcess:
+    """The host, seen from the process that started it."""
+
+    def __init__(self) -> None:
+        readable, writable = os.pipe()
+        path = [entry or str(Path.cwd()) for entry in sys.path]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _CHILD, str(writable), *path, str(Path(__file__).parents[2])],
+                stdin=subprocess.PIPE,
+                pass_fds=(writable,),
+                start_new_session=True,
+                env={"DASK_LOGGING__DISTRIBUTED": "warning", **os.environ},
+            )
+        finally:
+            os.close(writable)
+        self._answers: IO[bytes] = os.fdopen(readable, "rb")
+        self._lock = threading.Lock()
+        self._stopping = False
+
+    @property
+    def pid(self) -> int:
+        """The process id of the host."""
+        return self._process.pid
+
+    def start_scheduler(self, settings: SchedulerSettings) -> str:
+        """Start the scheduler and return its address."""
+        return str(self._ask("scheduler", settings))
+
+    def start_workers(self, workers: Sequence[WorkerSettings]) -> None:
+        """Begin to start local workers; they join the scheduler when they are up."""
+        self._ask("workers", list(workers))
+
+    def watch(self, on_lost: Callable[[str], object]) -> None:
+        """Call ``on_lost(how)`` if the host ends before `stop`."""
+
+        def wait() -> None:
+            exitcode = self._process.wait()
+            if not self._stopping:
+                how = f"exit code {exitcode}" if exitcode >= 0 else f"signal {-exitcode}"
+                on_lost(f"the scheduler process (pid {self.pid}) ended: {how}")
+
+        threading.Thread(target=wait, name="daskflow-host-watch", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the scheduler and the workers. Harmless when repeated."""
+        self._stopping = True
+        with contextlib.suppress(OSError, ValueError):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+        try:
+            self._process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._answers.close()
+
+    def _ask(self, order: str, content: object) -> object:
+        with self._lock:
+            try:
+                assert self._process.stdin is not None
+                cloudpickle.dump((order, content), self._process.stdin)
+                self._process.stdin.flush()
+                good, answer = pickle.load(self._answers)  # noqa: S301 # our own child
+            except (EOFError, OSError, ValueError) as error:
+                raise SchedulerLost(
+                    f"the scheduler process (pid {self.pid}) ended while it started; "
+                    "its own messages are on stderr"
+                ) from error
+        if not good:
+            raise SchedulerLost(f"the scheduler process could not start: {answer}")
+        return answer
+
+
+def main(descriptor: int) -> None:
+    """Serve orders from stdin until it ends (in the host process)."""
+    os.set_inheritable(descriptor, False)
+    orders = os.fdopen(os.dup(0), "rb")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    with os.fdopen(descriptor, "wb") as answers:
+        asyncio.run(_Host(orders, answers).serve())
+
+
+class _Host:
+    def __init__(self, orders: IO[bytes], answers: IO[bytes]):
+        self._orders = orders
+        self._answers = answers
+        self._scheduler: Any = None
+        self._nannies: list[Any] = []
+        self._starting: list[asyncio.Future[None]] = []
+        self._security: Any = None
+
+    async def serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                order, content = await loop.run_in_executor(None, pickle.load, self._orders)
+            except EOFError:
+                break
+            try:
+                answer = True, await getattr(self, f"_start_{order}")(content)
+            except Exception as error:
+                answer = False, f"{type(error).__name__}: {error}"
+            try:
+                pickle.dump(answer, self._answers)
+                self._answers.flush()
+            except OSError:
+                break
+        await self._stop()
+
+    async def _start_scheduler(self, settings: SchedulerSettings) -> str:
+        import dask  # noqa: PLC0415 # only in the host
+        from distributed import Scheduler  # noqa: PLC0415 # only in the host
+
+        dask.config.set(settings.dask_config)
+        self._security = settings.security
+        dashboard = settings.dashboard
+        self._scheduler = Scheduler(
+            host="127.0.0.1",
+            port=0,
+            protocol="tls" if self._security else "tcp",
+            security=self._security,
+            dashboard=dashboard is not False,
+            dashboard_address=None if dashboard is False else f"127.0.0.1:{dashboard}",
+        )
+        await self._scheduler
+        return str(self._scheduler.address)
+
+    async def _start_workers(self, workers: list[WorkerSettings]) -> None:
+        from distributed import Nanny  # noqa: PLC0415 # only in the host
+
+        for settings in workers:
+            nanny = Nanny(
+                self._scheduler.address,
+                name=settings.name,
+                nthreads=settings.threads,
+                memory_limit=settings.memory_limit,
+                resources=dict(settings.resources),
+                env=dict(settings.env),
+                host="127.0.0.1",
+                security=self._security,
+                dashboard=False,
+                plugins=settings.plugins(),
+            )
+            self._nannies.append(nanny)
+            self._starting.append(asyncio.ensure_future(self._start(nanny)))
+
+    async def _start(self, nanny: Any) -> None:
+        try:
+            await nanny
+        except Exception as error:
+            cause = error.__cause__ or error
+            report = {"worker": nanny.name, "error": f"{type(cause).__name__}: {cause}"}
+            self._scheduler.log_event(TROUBLE_TOPIC, report)
+
+    async def _stop(self) -> None:
+        closing = [nanny.close(timeout=2) for nanny in self._nannies]
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), 4)
+        with contextlib.suppress(Exception):
+            if self._scheduler is not None:
+                await asyncio.wait_for(self._scheduler.close(), 2)
+        os._exit(0)

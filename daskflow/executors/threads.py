@@ -1,0 +1,61 @@
+"""ThreadExecutor: calls run in threads of this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from daskflow.executors.base import Session, check_count, check_label
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadExecutor:
+    """Run calls in threads of this process, as one Dask worker of the kernel's scheduler.
+
+    Parameters
+    ----------
+    label
+        The name by which apps choose it.
+    max_threads
+        How many calls run at once; by default as many as the machine has cores for this process.
+    resources
+        Dask resources that its worker has.
+    """
+
+    label: str = "threads"
+    max_threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_label(self.label)
+        check_count(self.max_threads, "max_threads")
+
+    @property
+    def offers(self) -> Mapping[str, float]:
+        return self.resources
+
+    def start(self, session: Session) -> Callable[[], None]:
+        from distributed import Worker  # noqa: PLC0415 # slow to import
+
+        client = session.client
+
+        async def start() -> Worker:
+            worker = Worker(
+                client.scheduler.address,
+                nthreads=self.max_threads,
+                name=self.label,
+                resources={**self.resources, **session.label_resources(self.label)},
+                memory_limit=0,
+                security=session.security,
+                dashboard=False,
+                host="127.0.0.1" if session.host is not None else None,
+            )
+            return await worker
+
+        worker = client.sync(start)
+
+        def stop() -> None:
+            client.sync(worker.close, timeout=5, reason="the kernel closes")
+
+        return stop

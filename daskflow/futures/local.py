@@ -1,0 +1,146 @@
+"""Calls without a kernel: run by Dask's own schedulers, in this process or on a plain cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+from weakref import WeakValueDictionary
+
+from dask.base import tokenize
+from dask.delayed import Delayed, unpack_collections
+
+from daskflow.errors import CapturedFutureError
+from daskflow.futures.failure import dependency_error
+from daskflow.futures.recording import key_of, process
+from daskflow.futures.settling import guard, settle
+from daskflow.graph import tasks
+from daskflow.graph.arguments import Foreign
+from daskflow.graph.call import Call, State
+from daskflow.graph.lower import Bound, foreigners_of, lower_alone
+from daskflow.graph.specs import SpecMaker
+from daskflow.worker.batch import attach_report, run_batch
+from daskflow.worker.outcome import Failed, Joined
+
+
+def inputs_of(call: Call) -> list[Hashable]:
+    """Return the Dask keys that the task of a call depends on."""
+    found: dict[Hashable, None] = dict.fromkeys(key_of(parent) for parent in call.parents)
+    if call.owner is process.pool:
+        for foreign in foreigners_of(call):
+            key = _bound(foreign).key
+            if key is not None:
+                found[key] = None
+    return list(found)
+
+
+def foreign_tasks(foreign: Foreign) -> Mapping[Any, Any]:
+    """Return the tasks of a dask collection that is an argument."""
+    bound = _bound(foreign)
+    return dict(bound.keeps.dask) if isinstance(bound.keeps, Delayed) else {}
+
+
+def run_here(call: Call, values: Mapping[Any, Any]) -> object:
+    """Run a call in this thread, or wait for whoever runs it, and return its value.
+
+    `values` are the values of its `inputs_of`.
+    """
+    future = call.future
+    if future is None or call.owner is not process.pool or not _claim(call):
+        return _future_of(call).result()
+    if (failure := dependency_error(call)) is not None:
+        settle([(call, State.DEP_FAILED, failure)])
+        raise failure
+    for foreign in foreigners_of(call):
+        bound = _bound(foreign)
+        if bound.key is not None:
+            foreign.resolved = Bound(value=values[bound.key])
+        elif foreign.is_future or foreign.is_dask_future:
+            foreign.resolved = Bound(value=foreign.source.result())
+    _settle_outcome(call, _run(call))
+    return future.result()
+
+
+def _run(call: Call) -> object:
+    try:
+        task = lower_alone(call, key_of(call), process.run, SpecMaker(), key_of)
+    except CapturedFutureError as error:
+        return error
+    return run_batch(task.args[0]).entries[0]
+
+
+def _settle_outcome(call: Call, entry: object) -> None:
+    if isinstance(entry, Joined):
+        try:
+            entry = entry.in_place()
+        except BaseException as error:  # noqa: BLE001 # it is the call's failure
+            entry = error
+    if isinstance(entry, Failed):
+        error = entry.record.rebuild()
+        attach_report(error, entry)
+        entry = error
+    if isinstance(entry, BaseException):
+        settle([(call, State.FAILED, entry)])
+    else:
+        settle([(call, State.DONE, entry)])
+
+
+def wire_task_without_kernel(call: Call) -> Any:
+    """Return the task of a call on its way to a scheduler that knows no kernel."""
+    key = key_of(call)
+    if call.is_final:
+        return task_of_final(call, key)
+    for foreign in foreigners_of(call):
+        _bound(foreign)
+    return lower_alone(call, key, process.run, SpecMaker(), key_of)
+
+
+def task_of_final(call: Call, key: str) -> Any:
+    """Return the task that stands for a call that has ended."""
+    if call.state is State.DONE:
+        return tasks.data(key, _future_of(call).result())
+    return tasks.task(key, _raise, call.value)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def _claim(call: Call) -> bool:
+    with guard.lock:
+        if call.state is not State.RECORDED:
+            return False
+        call.state = State.SUBMITTED
+        return True
+
+
+def _future_of(call: Call) -> Any:
+    from daskflow.futures.appfuture import AppFuture  # noqa: PLC0415 # a cycle
+
+    return call.future if call.future is not None else AppFuture(call)
+
+
+def _bound(foreign: Foreign) -> Bound:
+    if foreign.resolved is None:
+        if foreign.is_future or foreign.is_dask_future:
+            foreign.resolved = Bound()
+        else:
+            foreign.resolved = finalized(foreign.source)
+    bound: Bound = foreign.resolved
+    return bound
+
+
+def finalized(collection: Any) -> Bound:
+    """Return the single key of a dask collection, and the Delayed that computes it.
+
+    The same for all calls that take an equal collection, so that it is computed once.
+    """
+    token = tokenize(collection)
+    bound = _finalized.get(token)
+    if bound is None:
+        _task, (delayed,) = unpack_collections(collection)
+        bound = Bound(key=delayed.key, keeps=delayed)
+        _finalized[token] = bound
+    return bound
+
+
+_finalized: WeakValueDictionary[str, Bound] = WeakValueDictionary()

@@ -1,0 +1,230 @@
+"""From groups of calls to Dask tasks.
+
+::
+
+    groups of calls ──► Batch (key, members, inputs) ──► Task(key, run_batch, payload, *inputs)
+
+A call's arguments are found where they are at this moment: in an earlier member of the same batch,
+in the Box of another batch, in a large literal's task, in a foreign Dask key, or at home, in which
+case the value itself travels in the payload.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from daskflow.graph import tasks
+from daskflow.graph.arguments import Foreign, Literal, Packed, Slot
+from daskflow.graph.call import Call, Options
+from daskflow.worker import wire
+from daskflow.worker.attempt import Extras
+from daskflow.worker.batch import (
+    CONSTANT,
+    SELF,
+    WHOLE,
+    Member,
+    Order,
+    Ref,
+    expose,
+    run_alone,
+    run_batch,
+)
+from daskflow.worker.functions import FunctionSpec
+from daskflow.worker.keys import batch_key, clean_name, literal_key
+
+SpecOf = Callable[[Call], FunctionSpec]
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Calls that run as one Dask task, the key of that task, and what its client holds of it."""
+
+    key: str
+    calls: list[Call]
+    options: Options
+    label: str | None = None
+    future: Any = None
+    inputs: tuple[Hashable, ...] = ()
+    suspect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A final value that is in this process as the user's object, not in travelling form."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class Bound:
+    """What became of a foreign argument: a Dask key (with what keeps it alive), or a value."""
+
+    key: Hashable | None = None
+    keeps: object = None
+    value: object = None
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Collects one batch's payload."""
+
+    run: str
+    spec_of: SpecOf
+    own: Batch | None
+    functions: dict[FunctionSpec, int] = field(default_factory=dict)
+    members: list[Member] = field(default_factory=list)
+    constants: list[object] = field(default_factory=list)
+    inputs: dict[Hashable, int] = field(default_factory=dict)
+
+    def add(self, call: Call) -> None:
+        spec = self.spec_of(call)
+        index = self.functions.setdefault(spec, len(self.functions))
+        args, kwargs, refs = self._arguments(call)
+        self.members.append(Member(call.number, index, args, kwargs, refs, self._extras(call)))
+
+    def payload(self) -> bytes:
+        order = Order(self.run, tuple(self.functions), tuple(self.members), tuple(self.constants))
+        return pickle.dumps(order, protocol=5)
+
+    def _extras(self, call: Call) -> Extras | None:
+        extras: Extras | None = call.extras
+        return extras
+
+    def _arguments(
+        self, call: Call
+    ) -> tuple[tuple[Any, ...] | bytes, dict[str, Any] | None, tuple[Ref, ...]]:
+        if isinstance(call.args, Packed):
+            refs = tuple([self._ref(slot, 0) for slot in call.args.slots])
+            return call.args.data, None, refs
+        if not call.parents:
+            return call.args, call.kwargs, ()
+        refs_: list[Ref] = []
+        args = list(call.args)
+        for place, value in enumerate(args):
+            if type(value) is Call:
+                refs_.append(self._ref(value, place))
+                args[place] = None
+        kwargs = dict(call.kwargs) if call.kwargs else None
+        for name, value in (call.kwargs or {}).items():
+            if type(value) is Call:
+                refs_.append(self._ref(value, name))
+                kwargs[name] = None  # type: ignore[index] # there are keywords, so it is a dict
+        return tuple(args), kwargs, tuple(refs_)
+
+    def _ref(self, slot: Slot, place: int | str) -> Ref:
+        if isinstance(slot, Call):
+            if slot.batch is not None:
+                if slot.batch is self.own:
+                    return Ref(SELF, slot.member, place)
+                return Ref(self._input(slot.batch.key), slot.member, place)
+            return self._constant(travelling(slot.value), place)
+        if isinstance(slot, Literal):
+            return Ref(self._input(literal_key(self.run, slot.number)), WHOLE, place)
+        bound: Bound = slot.resolved
+        if bound.key is not None:
+            return Ref(self._input(bound.key), WHOLE, place)
+        return self._constant(wire.packed(bound.value, "the value of a future"), place)
+
+    def _input(self, key: Hashable) -> int:
+        return self.inputs.setdefault(key, len(self.inputs))
+
+    def _constant(self, value: object, place: int | str) -> Ref:
+        self.constants.append(value)
+        return Ref(CONSTANT, len(self.constants) - 1, place)
+
+
+def travelling(value: object) -> object:
+    """Return a final value of a call in its travelling form."""
+    if isinstance(value, Home):
+        return wire.packed(value.value, "the value of a future")
+    return value
+
+
+def new_batch(run: str, number: int, calls: Sequence[Call], label: str | None) -> Batch:
+    """Make a batch of `calls` and point them to it."""
+    key = batch_key(clean_name(calls[0].app.name), run, number)
+    batch = Batch(key, list(calls), calls[0].options, label)
+    for member, call in enumerate(calls):
+        call.batch, call.member = batch, member
+    return batch
+
+
+def lower_batch(batch: Batch, run: str, spec_of: SpecOf) -> Any:
+    """Return the Dask task of a batch, and note its inputs on it."""
+    writer = _Writer(run, spec_of, batch)
+    for call in batch.calls:
+        writer.add(call)
+    batch.inputs = tuple(writer.inputs)
+    return tasks.task(batch.key, run_batch, writer.payload(), inputs=batch.inputs)
+
+
+def lower_exposed(call: Call, key: str, run: str, spec_of: SpecOf) -> Any:
+    """Return the task that makes one member of a batch a Dask key of its own."""
+    writer = _Writer(run, spec_of, None)
+    writer.add(call)
+    inputs = (call.batch.key, *writer.inputs)
+    return tasks.task(key, expose, writer.payload(), call.member, inputs=inputs)
+
+
+def lower_alone(
+    call: Call, key: str, run: str, spec_of: SpecOf, key_of: Callable[[Call], str]
+) -> Any:
+    """Return the task that runs one call under its own key, its parents being tasks under theirs."""
+    writer = _Alone(run, spec_of, None, key_of=key_of)
+    writer.add(call)
+    return tasks.task(key, run_alone, writer.payload(), inputs=tuple(writer.inputs))
+
+
+@dataclass(slots=True)
+class _Alone(_Writer):
+    """Writes a call for a graph without a kernel."""
+
+    key_of: Callable[[Call], str] = lambda call: str(call.number)
+
+    def _ref(self, slot: Slot, place: int | str) -> Ref:
+        if isinstance(slot, Call):
+            if slot.is_final:
+                return self._constant(travelling(slot.value), place)
+            return Ref(self._input(self.key_of(slot)), WHOLE, place)
+        if isinstance(slot, Literal):
+            return self._constant(wire.Pickled(slot.data), place)
+        return Ref(self._input(slot.resolved.key), WHOLE, place)
+
+
+def literals_of(calls: Iterable[Call]) -> list[Literal]:
+    """Return the large literals that `calls` take."""
+    return [
+        slot
+        for call in calls
+        if isinstance(call.args, Packed)
+        for slot in call.args.slots
+        if isinstance(slot, Literal)
+    ]
+
+
+def foreigners_of(call: Call) -> list[Foreign]:
+    """Return the arguments of `call` that are not ours."""
+    if not isinstance(call.args, Packed):
+        return []
+    return [slot for slot in call.args.slots if isinstance(slot, Foreign)]
+
+
+def annotations_of(options: Options, label: str | None) -> Mapping[str, Any]:
+    """Return the Dask annotations that say where and how soon a batch runs."""
+    found: dict[str, Any] = dict(options.annotations)
+    resources = dict(options.resources)
+    if label is not None:
+        resources[label_resource(label)] = 1
+    if resources:
+        found["resources"] = resources
+    if options.priority:
+        found["priority"] = options.priority
+    return found
+
+
+def label_resource(label: str) -> str:
+    """Name the worker resource that marks the workers of the executor `label`."""
+    return f"daskflow-{label}"

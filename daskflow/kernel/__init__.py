@@ -1,0 +1,1 @@
+"""The kernel: records calls, submits them as graphs, and resolves their futures."""

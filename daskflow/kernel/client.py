@@ -1,0 +1,53 @@
+"""Teach a Dask client our futures: in ``submit``, ``map`` and ``gather``, which ask no collection.
+
+Dask from 2026 on knows how to take them in ``submit``; no version does in ``gather``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from daskflow.futures.appfuture import AppFuture
+
+
+def teach(client: Any) -> Callable[[], None]:
+    """Let ``client.submit``, ``map`` and ``gather`` take AppFutures; return what undoes it."""
+    submit, map_, gather = client.submit, client.map, client.gather
+
+    def taught_submit(func: Any, *args: Any, **kwargs: Any) -> Any:
+        args_, kwargs_ = _replaced(client, (args, kwargs))
+        return submit(func, *args_, **kwargs_)
+
+    def taught_map(func: Any, *iterables: Any, **kwargs: Any) -> Any:
+        lists = [_replaced(client, list(i)) if _has_ours(i) else i for i in iterables]
+        return map_(func, *lists, **_replaced(client, kwargs))
+
+    def taught_gather(futures: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(futures, AppFuture):
+            return futures.result()
+        return gather(_replaced(client, futures), *args, **kwargs)
+
+    client.submit, client.map, client.gather = taught_submit, taught_map, taught_gather
+
+    def undo() -> None:
+        for name in ("submit", "map", "gather"):
+            client.__dict__.pop(name, None)
+
+    return undo
+
+
+def _has_ours(values: Any) -> bool:
+    return isinstance(values, list | tuple) and any(isinstance(v, AppFuture) for v in values)
+
+
+def _replaced(client: Any, value: Any) -> Any:
+    """Return `value` with each AppFuture in lists, tuples, sets and dicts as a future of `client`."""
+    kind = type(value)
+    if isinstance(value, AppFuture):
+        return client.compute(value)
+    if kind in (list, tuple, set):
+        return kind(_replaced(client, v) for v in value)
+    if kind is dict:
+        return {k: _replaced(client, v) for k, v in value.items()}
+    return value

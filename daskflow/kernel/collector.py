@@ -1,0 +1,315 @@
+"""The collector: one thread that learns what became of batches, and ends, repeats or expands calls.
+
+::
+
+    Dask futures that ended ──► Boxes, fetched in bulk ──► for each member
+        value            done                    Blocked, NotRun   sent again, or DependencyError
+        Failed           again or failed         Joined            its inner calls are recorded
+        (worker lost)    alone, in a child process, which tells who is to blame
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, replace
+from typing import Any
+
+from daskflow.errors import DependencyError, SchedulerLost
+from daskflow.futures.recording import key_of
+from daskflow.futures.settling import Settlement
+from daskflow.graph import tasks
+from daskflow.graph.call import Call, State
+from daskflow.graph.lower import Batch, Home, foreigners_of
+from daskflow.kernel import joins
+from daskflow.kernel.dispatcher import Dispatcher, SettleCalls
+from daskflow.kernel.retry import Final, RetryRules
+from daskflow.worker.attempt import NO_EXTRAS
+from daskflow.worker.batch import attach_report, summarize
+from daskflow.worker.outcome import REMOTE, Blocked, Box, Failed, Joined, LargeBox, NotRun
+
+logger = logging.getLogger("daskflow.kernel")
+
+
+@dataclass(slots=True, eq=False)
+class _Join:
+    """A join call whose body has run, and what its value is made of."""
+
+    call: Call
+    returned: Any
+    inner: list[Call]
+    open_calls: int
+
+
+@dataclass(slots=True, eq=False)
+class _Summary:
+    """Asks what a LargeBox with several members holds."""
+
+    batch: Batch
+    future: Any
+
+
+class Collector:
+    """Resolves the futures of a kernel. `settle` ends calls and tells the kernel."""
+
+    def __init__(
+        self, client: Any, dispatcher: Dispatcher, rules: RetryRules, settle: SettleCalls
+    ):
+        self._client = client
+        self._dispatcher = dispatcher
+        self._rules = rules
+        self._settle = settle
+        self._costs: dict[int, float] = {}
+        self._joins: dict[int, list[_Join]] = {}
+        self._rng = random.Random()  # noqa: S311 # spreads retries only
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="daskflow-collector", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, unless it is this one."""
+        self._closing = True
+        self._dispatcher.completions.call_soon(lambda: None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(5)
+
+    def is_this_thread(self) -> bool:
+        """Tell whether the caller runs in the collector's thread (a done-callback, say)."""
+        return threading.current_thread() is self._thread
+
+    def joining(self) -> list[Call]:
+        """Return the join calls that wait for their inner calls."""
+        with self._dispatcher.lock:
+            return list({j.call.number: j.call for js in self._joins.values() for j in js}.values())
+
+    def inner_calls(self, call: Call) -> list[Call]:
+        """Return the unfinished inner calls of a join call."""
+        with self._dispatcher.lock:
+            found = (j for js in self._joins.values() for j in js if j.call is call)
+            join = next(found, None)
+            return [c for c in join.inner if not c.is_final] if join is not None else []
+
+    def ended(self, calls: Sequence[Call]) -> list[Settlement]:
+        """Return the ends of join calls that follow from the end of `calls`."""
+        settlements: list[Settlement] = []
+        with self._dispatcher.lock:
+            for call in calls:
+                self._costs.pop(call.number, None)
+                for join in self._joins.pop(call.number, ()):
+                    join.open_calls -= 1
+                    if join.open_calls == 0:
+                        settlements.append(_end_of_join(join))
+        return settlements
+
+    # ---- the thread -------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._closing:
+            found = self._dispatcher.completions.get(self._dispatcher.next_pause_s())
+            try:
+                self._handle(found)
+            except Exception as error:
+                if self._closing:
+                    return
+                logger.exception("the collector failed")
+                lost = SchedulerLost(f"resolving results failed: {type(error).__name__}: {error}")
+                self._settle(
+                    [(c, State.FAILED, lost) for c in self._dispatcher.unfinished()]
+                )
+
+    def _handle(self, found: Sequence[Any]) -> None:
+        boxes: list[tuple[Batch, Any]] = []
+        settlements: list[Settlement] = []
+        for item in found:
+            if callable(item):
+                item()
+                continue
+            future, owner = item
+            if isinstance(owner, Batch):
+                self._sort(future, owner, boxes, settlements)
+            elif isinstance(owner, _Summary):
+                boxes.append((owner.batch, future))
+            else:
+                settlements += self._end_of_exposed(owner, future)
+        for batch, entries in self._fetched(boxes):
+            self._read(batch, entries, settlements)
+        self._settle(settlements)
+        self._dispatcher.release_due()
+        self._dispatcher.flush()
+
+    def _sort(
+        self,
+        future: Any,
+        batch: Batch,
+        boxes: list[tuple[Batch, Any]],
+        settlements: list[Settlement],
+    ) -> None:
+        """Decide how the outcome of a batch is to be had."""
+        with self._dispatcher.lock:
+            self._dispatcher.outstanding.pop(batch.key, None)
+        status = future.status
+        if status == "error":
+            self._read_error(batch, future, settlements)
+        elif status != "finished":
+            self._read(batch, [NotRun()] * len(batch.calls), settlements)
+        elif future.type is LargeBox and len(batch.calls) == 1:
+            self._read(batch, [REMOTE], settlements)
+        elif future.type is LargeBox:
+            key = f"summary-of-{batch.key}"
+            graph = tasks.high_level_graph(
+                [({key: tasks.task(key, summarize, inputs=[batch.key])}, {})]
+            )
+            (summary,) = self._client.get(graph, [key], sync=False)
+            self._dispatcher.completions.watch([(summary, _Summary(batch, summary))])
+        else:
+            boxes.append((batch, future))
+
+    def _fetched(self, boxes: list[tuple[Batch, Any]]) -> list[tuple[Batch, Sequence[object]]]:
+        if not boxes:
+            return []
+        try:
+            values = self._client.gather([future for _, future in boxes])
+        except Exception:
+            values = [self._fetched_alone(future) for _, future in boxes]
+        return [
+            (batch, v.entries if isinstance(v, Box) else [v] * len(batch.calls))
+            for (batch, _), v in zip(boxes, values, strict=True)
+        ]
+
+    def _fetched_alone(self, future: Any) -> object:
+        try:
+            return self._client.gather(future)
+        except CancelledError:
+            return NotRun()
+        except Exception as error:
+            return error
+
+    # ---- what an outcome means --------------------------------------------------------------
+
+    def _read(
+        self, batch: Batch, entries: Sequence[object], settlements: list[Settlement]
+    ) -> None:
+        with self._dispatcher.lock:
+            for call, entry in zip(batch.calls, entries, strict=True):
+                if call.batch is batch and not call.is_final:
+                    self._read_entry(call, entry, settlements)
+            if not any(entry is REMOTE for entry in entries):
+                batch.future = None
+
+    def _read_entry(self, call: Call, entry: object, settlements: list[Settlement]) -> None:
+        kind = type(entry)
+        if kind is Failed:
+            self._read_failure(call, entry, settlements)  # type: ignore[arg-type] # just tested
+        elif kind is Blocked or kind is NotRun:
+            if self._dispatcher.is_exposed(call):
+                return
+            self._dispatcher.again([call])
+        elif kind is Joined:
+            self._expand(call, entry, settlements)  # type: ignore[arg-type] # just tested
+        elif isinstance(entry, BaseException):
+            settlements.append((call, State.FAILED, entry))
+        elif entry is REMOTE:
+            settlements.append((call, State.DONE, REMOTE))
+        else:
+            call.batch = None
+            settlements.append((call, State.DONE, entry))
+
+    def _read_failure(self, call: Call, entry: Failed, settlements: list[Settlement]) -> None:
+        error = entry.record.rebuild()
+        attach_report(error, entry)
+        call.attempts = entry.attempts
+        if not entry.retryable:
+            settlements.append((call, State.FAILED, error))
+            return
+        if self._dispatcher.is_exposed(call):
+            return
+        cost = self._costs.get(call.number, 0.0)
+        decision = self._rules.decide(
+            call.options, error, entry.attempts, cost, call, self._rng
+        )
+        if isinstance(decision, Final):
+            settlements.append((call, State.FAILED, decision.error))
+            return
+        self._costs[call.number] = decision.cost
+        call.extras = replace(call.extras or NO_EXTRAS, earlier_attempts=entry.attempts)
+        logger.info("call %s failed (%r) and is tried again", key_of(call), error)
+        self._dispatcher.again([call], decision.pause_s)
+
+    def _read_error(self, batch: Batch, future: Any, settlements: list[Settlement]) -> None:
+        """A batch raises only for what lies outside its calls."""
+        error = future.exception()
+        with self._dispatcher.lock:
+            calls = [c for c in batch.calls if c.batch is batch and not c.is_final]
+            killed = getattr(error, "task", None) if type(error).__name__ == "KilledWorker" else None
+            for call in calls:
+                foreign = _failed_foreigner(call)
+                if killed is not None and killed != batch.key:
+                    self._dispatcher.again([call])
+                elif killed is not None:
+                    logger.warning("call %s may have killed its workers: isolated", key_of(call))
+                    call.extras = replace(call.extras or NO_EXTRAS, isolate=True)
+                    self._dispatcher.again([call])
+                elif foreign is not None:
+                    failure = DependencyError(key_of(call), str(foreign), error)
+                    settlements.append((call, State.DEP_FAILED, failure))
+                elif any(not p.is_final or p.state is not State.DONE for p in call.parents):
+                    self._dispatcher.again([call])
+                else:
+                    settlements.append((call, State.FAILED, error))
+        batch.future = None
+
+    def _end_of_exposed(self, call: Call, future: Any) -> list[Settlement]:
+        """A call that runs under its own key ends as that key does, if its batch left it open."""
+        if call.is_final or call.batch is None or call.batch.key in self._dispatcher.outstanding:
+            return []
+        if future.status == "finished":
+            return [(call, State.DONE, Home(self._client.gather(future)))]
+        if future.status == "error":
+            return [(call, State.FAILED, future.exception())]
+        self._dispatcher.again([call])
+        return []
+
+    def _expand(self, call: Call, entry: Joined, settlements: list[Settlement]) -> None:
+        call.attempts = entry.attempts
+        try:
+            inner, returned = joins.rebuilt(entry.description)
+        except Exception as error:
+            settlements.append((call, State.FAILED, error))
+            return
+        call.state = State.JOINING
+        call.batch = None
+        wanted = {c.number: c for c in joins.leaves(returned)}
+        join = _Join(call, returned, list(wanted.values()), len(wanted))
+        for each in join.inner:
+            self._joins.setdefault(each.number, []).append(join)
+        owner = call.owner
+        for each in inner:
+            owner.adopt(each)
+        if not wanted:
+            settlements.append(_end_of_join(join))
+
+
+def _end_of_join(join: _Join) -> Settlement:
+    failure = joins.join_failure(key_of(join.call), join.inner)
+    if failure is not None:
+        return join.call, State.FAILED, failure
+    if isinstance(join.returned, Call):
+        only = join.returned
+        join.call.batch, join.call.member = only.batch, only.member
+        return join.call, State.DONE, only.value
+    return join.call, State.DONE, Home(joins.join_value(join.returned, joins.user_value))
+
+
+def _failed_foreigner(call: Call) -> object | None:
+    for foreign in foreigners_of(call):
+        keeps = getattr(foreign.resolved, "keeps", None)
+        future = keeps[0] if isinstance(keeps, tuple) else keeps
+        if getattr(future, "status", None) in ("error", "cancelled"):
+            return foreign.resolved.key
+    return None

@@ -1,0 +1,317 @@
+"""The dispatcher: which recorded calls go to the scheduler now, and which wait here.
+
+::
+
+    recorded ──► ready ──► batch ──► client.get(graph)
+                  │ ▲
+                  ▼ │  an argument is not to be had yet: a call that is itself held or joining,
+                 held  a plain future, a pause before another try
+
+A call is lowered when each of its parents either has ended or is on the scheduler; at most
+`max_in_flight` Dask tasks are. All state here is guarded by `lock`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from daskflow.config import Config
+from daskflow.errors import DependencyError
+from daskflow.futures.failure import dependency_error
+from daskflow.futures.recording import key_of, process
+from daskflow.futures.settling import Settlement
+from daskflow.graph import tasks
+from daskflow.graph.arguments import Foreign
+from daskflow.graph.call import Call, State
+from daskflow.graph.coarsen import coarsen
+from daskflow.graph.lower import (
+    Batch,
+    annotations_of,
+    foreigners_of,
+    literals_of,
+    lower_batch,
+    lower_exposed,
+    new_batch,
+)
+from daskflow.graph.specs import SpecMaker
+from daskflow.kernel.completions import Completions
+from daskflow.kernel.foreign import bind_collections
+from daskflow.kernel.retry import RetryRules
+from daskflow.worker import wire
+from daskflow.worker.keys import literal_key
+
+logger = logging.getLogger("daskflow.kernel")
+SettleCalls = Callable[[Sequence[Settlement]], None]
+
+
+class Dispatcher:
+    """Decides when calls go to the scheduler, and sends them.
+
+    Parameters
+    ----------
+    settle
+        Ends calls: called without the lock.
+    choose_label
+        Picks, of a call, the label of the executor that its batch is sent to (None: any worker).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        client: Any,
+        rules: RetryRules,
+        settle: SettleCalls,
+        choose_label: Callable[[Call], str | None],
+    ):
+        self.lock = threading.RLock()
+        self.completions = Completions(client)
+        self.outstanding: dict[str, Batch] = {}
+        self._config = config
+        self._client = client
+        self._rules = rules
+        self._settle = settle
+        self._choose_label = choose_label
+        self._recorded: deque[Call] = deque()
+        self._ready: deque[Call] = deque()
+        self._held: dict[int, list[Call]] = defaultdict(list)
+        self._paused: list[tuple[float, int, Call]] = []
+        self._batch_numbers = itertools.count()
+        self._exposed: WeakKeyDictionary[Call, tuple[Any, Any]] = WeakKeyDictionary()
+        self._graph_context = contextvars.Context()
+
+    # ---- taking calls -----------------------------------------------------------------------
+
+    def record(self, call: Call) -> int:
+        """Take a call, from any thread without the lock; return how many wait to be submitted."""
+        self._recorded.append(call)
+        return len(self._recorded)
+
+    def flush(self) -> None:
+        """Submit all that was recorded, as far as it can be now."""
+        settlements: list[Settlement] | None = None
+        while settlements is None or settlements:
+            with self.lock:
+                self._take_recorded()
+                settlements = self._submit_ready()
+            self._settle(settlements)
+
+    def again(self, calls: Iterable[Call], pause_s: float = 0.0) -> None:
+        """Take back calls that are to be sent again."""
+        with self.lock:
+            for call in calls:
+                call.state = State.RECORDED
+                call.batch = None
+                if pause_s > 0:
+                    call.state = State.HELD
+                    due_s = time.monotonic() + pause_s
+                    heapq.heappush(self._paused, (due_s, call.number, call))
+                else:
+                    self._ready.append(call)
+
+    def next_pause_s(self) -> float | None:
+        """Return in how many seconds a paused call is due; None if none is paused."""
+        with self.lock:
+            return max(0.0, self._paused[0][0] - time.monotonic()) if self._paused else None
+
+    def release_due(self) -> None:
+        """Make ready the calls whose pause is over."""
+        with self.lock:
+            while self._paused and self._paused[0][0] <= time.monotonic():
+                call = heapq.heappop(self._paused)[2]
+                call.state = State.RECORDED
+                self._ready.append(call)
+
+    def release_held(self, calls: Iterable[Call]) -> None:
+        """Make ready what waited for `calls`, which have ended or been submitted."""
+        with self.lock:
+            for call in calls:
+                for waiting in self._held.pop(call.number, ()):
+                    if waiting.state is State.HELD:
+                        waiting.state = State.RECORDED
+                        self._ready.append(waiting)
+
+    def unfinished(self) -> list[Call]:
+        """Return all calls that are here and have not ended."""
+        with self.lock:
+            found: dict[int, Call] = {}
+            for batch in self.outstanding.values():
+                found.update((c.number, c) for c in batch.calls)
+            held = (c for waiting in self._held.values() for c in waiting)
+            paused = (entry[2] for entry in self._paused)
+            for call in itertools.chain(list(self._recorded), self._ready, held, paused):
+                found[call.number] = call
+            return [c for c in found.values() if not c.is_final]
+
+    # ---- sending them -----------------------------------------------------------------------
+
+    def _take_recorded(self) -> None:
+        for _ in range(len(self._recorded)):
+            self._ready.append(self._recorded.popleft())
+
+    def _submit_ready(self, *, beyond: Sequence[Call] = ()) -> list[Settlement]:
+        """Submit ready calls as far as the window allows, and those of `beyond` in any case."""
+        settlements: list[Settlement] = []
+        while True:
+            room = self._config.max_in_flight - len(self.outstanding)
+            chosen: list[Call] = []
+            stack = list(reversed(beyond))
+            beyond = ()
+            while stack or (self._ready and len(chosen) < room):
+                call = stack.pop() if stack else self._ready.popleft()
+                if call.state is not State.RECORDED:
+                    continue
+                missing = [p for p in call.parents if self._must_come_first(p)]
+                if missing:
+                    stack.append(call)
+                    stack.extend(reversed(missing))
+                    continue
+                if (failure := dependency_error(call)) is not None:
+                    self._end_blocked(call, failure, settlements)
+                elif self._can_be_sent(call, chosen, settlements):
+                    call.state = State.SUBMITTED
+                    chosen.append(call)
+            self._send(chosen, settlements)
+            if not chosen or not self._ready:
+                return settlements
+
+    def _end_blocked(
+        self, call: Call, failure: DependencyError, settlements: list[Settlement]
+    ) -> None:
+        settlements.append((call, State.DEP_FAILED, failure))
+        # Until it is settled, what needs it must not be sent.
+        call.state = State.HELD
+
+    def _must_come_first(self, parent: Call) -> bool:
+        """Whether a parent is nowhere on its way yet (a future of an item, say)."""
+        if parent.state is not State.RECORDED or parent.owner is None:
+            return False
+        return parent.app.derived or parent.owner is process.pool
+
+    def _can_be_sent(self, call: Call, chosen: list[Call], settlements: list[Settlement]) -> bool:
+        for parent in call.parents:
+            if parent.state in (State.RECORDED, State.HELD, State.JOINING):
+                self._hold(call, parent)
+                return False
+        foreigners = [f for f in foreigners_of(call) if f.resolved is None]
+        if not foreigners:
+            return True
+        waiting = next((f for f in foreigners if self._must_wait_for(f)), None)
+        if waiting is not None:
+            call.state = State.HELD
+            waiting.source.add_done_callback(lambda _: self._foreign_ended(call))
+            return False
+        # Their graphs may depend on calls that are only chosen so far.
+        self._send(chosen, settlements)
+        chosen.clear()
+        try:
+            bind_collections(foreigners, self._client)
+        except Exception as error:
+            failure = DependencyError(key_of(call), "a foreign argument", error)
+            self._end_blocked(call, failure, settlements)
+            return False
+        return True
+
+    def _hold(self, call: Call, parent: Call) -> None:
+        call.state = State.HELD
+        self._held[parent.number].append(call)
+
+    def _must_wait_for(self, foreign: Foreign) -> bool:
+        return foreign.is_future and not foreign.source.done()
+
+    def _foreign_ended(self, call: Call) -> None:
+        def release() -> None:
+            self.again([call] if call.state is State.HELD else [])
+
+        self.completions.call_soon(release)
+
+    def _send(self, calls: Sequence[Call], settlements: list[Settlement]) -> None:
+        if not calls:
+            return
+        for call in calls:
+            call.owner = call.owner if call.owner is not process.pool else process.kernel
+        specs = SpecMaker(self._rules.policy, self._rules.decided_at_home)
+        layers: dict[Any, tuple[dict[Hashable, Any], Any]] = {}
+        sent: list[Batch] = []
+        for group in coarsen(calls):
+            label = self._choose_label(group[0])
+            batch = new_batch(process.run, next(self._batch_numbers), group, label)
+            try:
+                task = lower_batch(batch, process.run, specs)
+            except Exception as error:
+                for call in group:
+                    call.batch = None
+                    call.state = State.HELD
+                    settlements.append((call, State.FAILED, error))
+                continue
+            known = (id(batch.options), label)
+            if known not in layers:
+                layers[known] = {}, annotations_of(batch.options, label)
+            layers[known][0][batch.key] = task
+            sent.append(batch)
+        self._submit(sent, list(layers.values()))
+        self.release_held(call for batch in sent for call in batch.calls)
+
+    def _submit(self, batches: Sequence[Batch], layers: list[tuple[Any, Any]]) -> None:
+        if not batches:
+            return
+        new_literals: dict[Hashable, Any] = {}
+        for literal in literals_of(call for batch in batches for call in batch.calls):
+            if literal.remote is None:
+                literal.remote = new_literals
+                key = literal_key(process.run, literal.number)
+                new_literals[key] = tasks.data(key, wire.Pickled(literal.data))
+        keys = [batch.key for batch in batches]
+        futures = self._get([*layers, (new_literals, {})], [*keys, *new_literals])
+        for literal in literals_of(call for batch in batches for call in batch.calls):
+            if literal.remote is new_literals:
+                literal.remote = futures[literal_key(process.run, literal.number)]
+        for batch in batches:
+            batch.future = futures[batch.key]
+            self.outstanding[batch.key] = batch
+        self.completions.watch([(batch.future, batch) for batch in batches])
+        logger.debug("submitted %d tasks", len(batches))
+
+    def _get(self, layers: list[tuple[Any, Any]], keys: list[Any]) -> dict[Any, Any]:
+        """Send a graph; annotations of the calling thread are not its own."""
+        graph = tasks.high_level_graph(layers)
+        found = self._graph_context.run(self._client.get, graph, keys, sync=False)
+        return dict(zip(keys, found, strict=True))
+
+    # ---- for graphs that are not ours -------------------------------------------------------
+
+    def expose(self, call: Call) -> Any | None:
+        """Return a task that the scheduler knows under the call's own key, None if that cannot be.
+
+        The call must be on the scheduler, or keep its value there; it is sent if it is ready.
+        """
+        with self.lock:
+            known = self._exposed.get(call)
+            if known is not None:
+                return known[0]
+            self._take_recorded()
+            settlements: list[Settlement] = []
+            if call.state is State.RECORDED:
+                settlements = self._submit_ready(beyond=[call])
+            task = None
+            if call.batch is not None and call.batch.future is not None:
+                task = lower_exposed(
+                    call, key_of(call), process.run, SpecMaker(self._rules.policy)
+                )
+                future = self._get([({task.key: task}, {})], [task.key])[task.key]
+                self._exposed[call] = task, future
+                self.completions.watch([(future, call)])
+        self._settle(settlements)
+        return task
+
+    def is_exposed(self, call: Call) -> bool:
+        """Whether the call has a Dask key of its own, which may run it."""
+        return call in self._exposed

@@ -1,0 +1,47 @@
+"""Arguments that are not ours: plain futures, futures of distributed, dask collections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import dask
+
+from daskflow.futures.local import finalized
+from daskflow.graph.arguments import Foreign
+from daskflow.graph.lower import Bound
+
+
+def bind_collections(foreigners: Iterable[Foreign], client: Any) -> None:
+    """Find out where the values of foreign arguments are; start the computation of collections.
+
+    Plain futures must have ended. Raises what a plain future raised.
+    """
+    for foreign in foreigners:
+        if foreign.is_future:
+            foreign.resolved = Bound(value=foreign.source.result())
+        elif foreign.is_dask_future:
+            foreign.resolved = _bound_dask_future(foreign.source, client)
+        else:
+            foreign.resolved = _computed(foreign.source, client)
+
+
+def _bound_dask_future(future: Any, client: Any) -> Bound:
+    if future.client is client or future.client.scheduler.address == client.scheduler.address:
+        return Bound(key=future.key, keeps=future)
+    return Bound(value=future.result())
+
+
+def _computed(collection: Any, client: Any) -> Bound:
+    finite = finalized(collection)
+    bound = _computing.get(finite)
+    if bound is None:
+        with dask.config.set({"optimization.tune.active": False}):
+            future = client.compute(finite.keeps)
+        bound = Bound(key=future.key, keeps=(future, finite))
+        _computing[finite] = bound
+    return bound
+
+
+_computing: WeakKeyDictionary[Bound, Bound] = WeakKeyDictionary()

@@ -1,0 +1,308 @@
+"""Join apps: what a body recorded travels home, and becomes calls of the kernel there.
+
+::
+
+    worker: run_body ──► the body calls apps ──► Joined(description)
+    client: rebuilt  ──► inner calls, recorded as any other; the outer call has the values of those
+                         that the body returned
+
+Nothing waits on a worker: not for the inner calls, nor for the body's thread.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import pickle
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import cloudpickle
+
+from daskflow.errors import CapturedFutureError, JoinError, NoDataFlowKernelError
+from daskflow.futures.appfuture import AppFuture
+from daskflow.futures.local import run_here
+from daskflow.futures.recording import key_of, process, recording_in
+from daskflow.graph.arguments import Foreign, Literal, Packed
+from daskflow.graph.call import AppSpec, Call, CallReference, Options, State
+from daskflow.graph.functions import Shipped, reference, travelling
+from daskflow.worker.outcome import Joined
+
+
+class Inner(NamedTuple):
+    """Stands for inner call `index` in a description."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a join body recorded: its calls, parents first, and the futures it returned."""
+
+    calls: tuple[tuple[Any, ...], ...]
+    returned: Any
+
+
+def run_body(body: Callable[[], object]) -> Joined:
+    """Run a join app's body and describe what it recorded (on a worker)."""
+    recorder = _BodyRecorder()
+    with recording_in(recorder):
+        returned = body()
+    _check_returned(returned)
+    return Joined(recorder.described(returned), expand_in_place)
+
+
+def _check_returned(returned: object, inside: str = "") -> None:
+    if isinstance(returned, AppFuture):
+        return
+    if isinstance(returned, list | tuple):
+        parts: list[object] = list(returned)
+    elif isinstance(returned, dict):
+        parts = list(returned.values())
+    else:
+        raise TypeError(
+            "the body of a join app must return a future, or a list, tuple or dict of futures, "
+            f"not {inside}{type(returned).__name__}"
+        )
+    for part in parts:
+        _check_returned(part, f"a {type(returned).__name__} with ")
+
+
+class _BodyRecorder:
+    """Records the calls of one join body."""
+
+    def __init__(self) -> None:
+        self._calls: list[Call] = []
+
+    def record(self, call: Call) -> None:
+        call.owner = self
+        self._calls.append(call)
+
+    def adopt(self, call: Call) -> None:
+        self.record(call)
+
+    def demand(self, call: Call) -> None:
+        self.check_may_wait()
+
+    def check_may_wait(self) -> None:
+        raise NoDataFlowKernelError(
+            "a future is demanded inside a join app's body, which only says what is to run: "
+            "return the future, or give it to another app"
+        )
+
+    def cancel(self, call: Call) -> bool:
+        return False
+
+    def fetch(self, call: Call) -> Any:
+        raise NoDataFlowKernelError("a join app's body has no values")
+
+    def wire_task(self, call: Call) -> Any:
+        raise NoDataFlowKernelError("the futures of a join app's body belong to no dask graph")
+
+    def log_folder(self) -> str:
+        return AUTO_FOLDER
+
+    def described(self, returned: object) -> bytes:
+        """Return the pickled `Description`."""
+        calls = list(_with_unrecorded(self._calls, returned))
+        places = {id(call): Inner(index) for index, call in enumerate(calls)}
+        records = tuple(_record(call, places) for call in calls)
+        buffer = io.BytesIO()
+        _DescriptionPickler(buffer, places).dump(Description(records, returned))
+        return buffer.getvalue()
+
+
+AUTO_FOLDER = "<auto>"
+
+
+def _with_unrecorded(calls: list[Call], returned: object) -> Iterator[Call]:
+    """Yield all calls, parents first; futures of items and attributes are not recorded when made."""
+    seen: set[int] = set()
+    roots = [*calls, *(future.call for future in _futures_in(returned))]
+    for root in roots:
+        stack = [root]
+        while stack:
+            call = stack[-1]
+            missing = [p for p in call.parents if id(p) not in seen and id(p) != id(call)]
+            if id(call) in seen or not missing:
+                stack.pop()
+                if id(call) not in seen:
+                    seen.add(id(call))
+                    yield call
+            else:
+                stack.extend(missing)
+
+
+def _futures_in(returned: Any) -> Iterator[AppFuture]:
+    if isinstance(returned, AppFuture):
+        yield returned
+    elif isinstance(returned, dict):
+        for part in returned.values():
+            yield from _futures_in(part)
+    else:
+        for part in returned:
+            yield from _futures_in(part)
+
+
+def _record(call: Call, places: dict[int, Inner]) -> tuple[Any, ...]:
+    def placed(value: Any) -> Any:
+        if type(value) is Call:
+            if id(value) not in places:
+                raise CapturedFutureError(
+                    f"a call of {call.app.name!r} in a join body takes the future of a call of "
+                    f"{value.app.name!r} that was made outside it"
+                )
+            return places[id(value)]
+        return value
+
+    args: Any
+    if isinstance(call.args, Packed):
+        args = (
+            call.args.data,
+            tuple(
+                (slot.data,) if isinstance(slot, Literal) else placed(slot)
+                for slot in call.args.slots
+            ),
+        )
+        return _shipped(call.app), call.options, True, args, None, call.extras
+    args = tuple(placed(a) for a in call.args)
+    kwargs = {k: placed(a) for k, a in call.kwargs.items()} if call.kwargs else None
+    return _shipped(call.app), call.options, False, args, kwargs, call.extras
+
+
+_shipped_specs: WeakKeyDictionary[AppSpec, AppSpec] = WeakKeyDictionary()
+
+
+def _shipped(app: AppSpec) -> AppSpec:
+    """Return `app` with its function as bytes, so that it need not be unpickled on its way."""
+    if isinstance(app.func, Shipped):
+        return app
+    known = _shipped_specs.get(app)
+    if known is None:
+        where = reference(app.func)
+        shipped = Shipped(where, travelling(app.func, app.name, where))
+        known = AppSpec(app.name, app.kind, shipped, app.options, app.runner, app.derived)
+        _shipped_specs[app] = known
+    return known
+
+
+class _DescriptionPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
+    def __init__(self, buffer: io.BytesIO, places: dict[int, Inner]):
+        super().__init__(buffer, protocol=5)
+        self._places = places
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, CallReference):
+            return Inner, tuple(self._places[id(obj.call)])
+        if isinstance(obj, Foreign):
+            if isinstance(obj.source, Future):
+                raise CapturedFutureError("a join body gives a plain future to an app: it cannot travel")
+            return Foreign, (obj.source,)
+        return super().reducer_override(obj)
+
+
+def rebuilt(description: bytes) -> tuple[list[Call], Any]:
+    """Make the inner calls of a description, and return them with what the body returned."""
+    described: Description = pickle.loads(description)
+    calls: list[Call] = []
+    apps: dict[tuple[Any, ...], AppSpec] = {}
+
+    def called(value: Any) -> Any:
+        return calls[value.index] if type(value) is Inner else value
+
+    for app, options, is_packed, args, kwargs, extras in described.calls:
+        same = apps.setdefault((app.name, app.func, id(app.runner)), app)
+        call = _rebuilt_call(same, options, is_packed, args, kwargs, called)
+        call.extras = extras
+        AppFuture(call)
+        calls.append(call)
+    return calls, _map_leaves(described.returned, lambda leaf: calls[leaf.index])
+
+
+def _rebuilt_call(  # noqa: PLR0913 # the fields of a record
+    app: AppSpec,
+    options: Options,
+    is_packed: bool,
+    args: Any,
+    kwargs: dict[str, Any] | None,
+    called: Callable[[Any], Any],
+) -> Call:
+    made: Any
+    if is_packed:
+        data, slots = args
+        made = Packed(
+            data,
+            tuple(
+                Literal(slot[0], next(_literal_numbers))
+                if type(slot) is tuple
+                else called(slot)
+                for slot in slots
+            ),
+        )
+        parents = tuple(slot for slot in made.slots if type(slot) is Call)
+        return Call(next(process.numbers), app, made, None, parents, options)
+    made = tuple(called(a) for a in args)
+    named = {k: called(a) for k, a in kwargs.items()} if kwargs else None
+    parents = tuple(a for a in (*made, *(named or {}).values()) if type(a) is Call)
+    return Call(next(process.numbers), app, made, named, parents, options)
+
+
+# Literals of join bodies are numbered apart from those of the process.
+_literal_numbers = itertools.count(2**40)
+
+
+def _map_leaves(structure: Any, leaf: Callable[[Any], Any]) -> Any:
+    if type(structure) in (Inner, Call):
+        return leaf(structure)
+    if isinstance(structure, dict):
+        return {k: _map_leaves(part, leaf) for k, part in structure.items()}
+    if isinstance(structure, tuple) and hasattr(structure, "_fields"):
+        return type(structure)(*(_map_leaves(part, leaf) for part in structure))
+    if isinstance(structure, tuple):
+        return tuple(_map_leaves(part, leaf) for part in structure)
+    return [_map_leaves(part, leaf) for part in structure]
+
+
+def leaves(returned: Any) -> list[Call]:
+    """Return the calls whose values make up a join's value."""
+    found: list[Call] = []
+    _map_leaves(returned, found.append)
+    return found
+
+
+def join_value(returned: Any, value_of: Callable[[Call], object]) -> object:
+    """Return the value of a join from the values of its `leaves`."""
+    return _map_leaves(returned, value_of)
+
+
+def join_failure(key: str, inner: list[Call]) -> JoinError | None:
+    """Return the error of a join some of whose inner calls failed, None if all succeeded."""
+    failed = [call for call in inner if call.state is not State.DONE]
+    if not failed:
+        return None
+    first = failed[0]
+    return JoinError(key, key_of(first), first.value, others=len(failed) - 1)
+
+
+def expand_in_place(description: bytes) -> object:
+    """Run what a join body recorded, here and now (without a kernel); return the join's value."""
+    calls, returned = rebuilt(description)
+    for call in calls:
+        call.owner = process.pool
+    for call in calls:
+        try:
+            run_here(call, {})
+        except Exception:  # noqa: S112 # it is the call's own failure, found below
+            continue
+    failure = join_failure("(in place)", leaves(returned))
+    if failure is not None:
+        raise failure
+    return join_value(returned, user_value)
+
+
+def user_value(call: Call) -> object:
+    """Return the value of a call that has ended well."""
+    return AppFuture(call).result()

@@ -1,0 +1,386 @@
+"""DataFlowKernel: takes calls, and answers for them until they have ended.
+
+::
+
+    App ──record──► Dispatcher ──graphs──► scheduler ──► Collector ──settle──► AppFuture
+                        ▲                                   │
+                        └────── again, inner calls ─────────┘
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from daskflow.config import Config
+from daskflow.errors import (
+    ExecutorError,
+    InvalidResourceSpecification,
+    KernelClosedError,
+    KernelForkedError,
+    SchedulerLost,
+    UnknownExecutor,
+    WouldDeadlockError,
+)
+from daskflow.executors.host import TROUBLE_TOPIC
+from daskflow.futures import settling
+from daskflow.futures.appfuture import AppFuture
+from daskflow.futures.local import task_of_final
+from daskflow.futures.recording import key_of, process, warn_of_calls_never_run
+from daskflow.futures.settling import Settlement
+from daskflow.graph import tasks
+from daskflow.graph.call import Call, Options, State
+from daskflow.kernel.client import teach
+from daskflow.kernel.collector import Collector
+from daskflow.kernel.dispatcher import Dispatcher
+from daskflow.kernel.joins import AUTO_FOLDER
+from daskflow.kernel.opening import OpenSession
+from daskflow.kernel.retry import RetryRules
+from daskflow.logs import new_run_folder, set_file_logger
+from daskflow.retries import as_retry
+from daskflow.worker.batch import pick
+from daskflow.worker.running import interrupt, is_inside_call
+
+logger = logging.getLogger("daskflow.kernel")
+
+
+class DataFlowKernel:
+    """Runs calls on the executors of a Config. Made by `daskflow.load`; usable with ``with``.
+
+    Attributes
+    ----------
+    config
+        Its settings.
+    client
+        The `distributed.Client` of its scheduler, Dask's default while the kernel is loaded.
+    run_dir
+        The numbered folder of its logs.
+    """
+
+    def __init__(self, config: Config):
+        self.config = config
+        self._pid = os.getpid()
+        self._closed = False
+        self._lost: str | None = None
+        self._close_lock = threading.Lock()
+        self._checked_options: dict[int, Options] = {}
+        self._next_label = itertools.count()
+        self._is_eager = config.submit == "eager"
+        self._flush_is_due = False
+        self.run_dir: Path = new_run_folder(config.run_dir)
+        self._stop_log: Callable[[], None] = lambda: None
+        if config.log_level is not None:
+            self._stop_log = set_file_logger(self.run_dir / "daskflow.log", config.log_level)
+        try:
+            self._session = OpenSession(config)
+        except BaseException:
+            self._stop_log()
+            raise
+        self.client = self._session.client
+        rules = RetryRules(as_retry(config.retries), config.retry_handler)
+        self._dispatcher = Dispatcher(
+            config, self.client, rules, self._settle, self._choose_label
+        )
+        self._collector = Collector(self.client, self._dispatcher, rules, self._settle)
+        self._unteach = teach(self.client)
+        self._collector.start()
+        if self._session.host is not None:
+            self._session.host.watch(self._on_lost)
+            self._workers_left = sum(getattr(e, "workers", 1) for e in config.executors)
+            self.client.subscribe_topic(TROUBLE_TOPIC, self._on_trouble)
+        logger.info("kernel loaded: %s, logs in %s", config.executors, self.run_dir)
+
+    # ---- for futures (the protocol `daskflow.futures.recording.Owner`) ----------------------
+
+    def record(self, call: Call) -> None:
+        """Take a new call."""
+        if call.options.executors != "all" or call.options.resources:
+            self._check_options(call)
+        self._check_usable()
+        call.owner = self
+        self._resolve_logs(call)
+        waiting = self._dispatcher.record(call)
+        if self._is_eager:
+            self._flush_soon()
+        elif waiting >= self.config.submit_every:
+            self._dispatcher.flush()
+
+    def adopt(self, call: Call) -> None:
+        """Take a call that was made elsewhere: before there was a kernel, or by a join body.
+
+        What is wrong with it becomes its own failure.
+        """
+        call.owner = self
+        self._resolve_logs(call)
+        try:
+            self._check_options(call)
+        except ExecutorError as error:
+            self._settle([(call, State.FAILED, error)])
+        else:
+            self._dispatcher.record(call)
+
+    def demand(self, call: Call) -> None:
+        """See that the call, and all that was recorded so far, is on its way."""
+        self._check_usable()
+        if call.app.derived and call.state is State.RECORDED:
+            self._dispatcher.record(call)
+        if self._collector.is_this_thread():
+            self._flush_soon()
+        else:
+            self._dispatcher.flush()
+
+    def check_may_wait(self) -> None:
+        """Raise if this thread must not wait for a call."""
+        if self._collector.is_this_thread():
+            raise WouldDeadlockError(
+                "waiting for an unfinished future inside a done-callback would never end, since "
+                "the same thread resolves futures: add a callback to that future instead"
+            )
+        if is_inside_call():
+            process.pool.check_may_wait()
+        if self.client.asynchronous:
+            raise WouldDeadlockError(
+                "waiting for a future in the event loop of its client would never end: await it"
+            )
+
+    def cancel(self, call: Call) -> bool:
+        """See that the call delivers no result; False if it has one."""
+        with self._dispatcher.lock:
+            if call.is_final:
+                return call.state is State.CANCELLED
+            inner = self._collector.inner_calls(call)
+            batch = call.batch if call.state is State.SUBMITTED else None
+            error = CancelledError(f"call {key_of(call)} was cancelled")
+        self._settle([(call, State.CANCELLED, error)])
+        if batch is not None and not self._closed:
+            self._end_on_workers([call], batch)
+        for each in inner:
+            self.cancel(each)
+        if self._collector.is_this_thread():
+            self._flush_soon()
+        else:
+            self._dispatcher.flush()
+        return call.state is State.CANCELLED
+
+    def fetch(self, call: Call) -> Any:
+        """Return the value of a finished call that stayed on its worker."""
+        if self._closed:
+            raise KernelClosedError(
+                f"the value of call {key_of(call)} was large and stayed on its worker; "
+                "it went with the kernel. Demand large values before the kernel is closed"
+            )
+        batch = call.batch
+        if len(batch.calls) == 1:
+            return self.client.gather(batch.future).entries[0]
+        key = f"pick-{call.member}-of-{batch.key}"
+        graph = tasks.high_level_graph(
+            [({key: tasks.task(key, pick, call.member, inputs=[batch.key])}, {})]
+        )
+        (future,) = self.client.get(graph, [key], sync=False)
+        return self.client.gather(future)
+
+    def wire_task(self, call: Call) -> Any:
+        """Return the Dask task that stands for the call in a graph on its way to the scheduler."""
+        key = key_of(call)
+        while True:
+            keeps_remotely = call.state is State.DONE and call.batch is not None
+            if call.is_final and not keeps_remotely and not self._dispatcher.is_exposed(call):
+                return task_of_final(call, key)
+            self._check_usable()
+            if call.app.derived and call.state is State.RECORDED:
+                self._dispatcher.record(call)
+            task = self._dispatcher.expose(call)
+            if task is not None:
+                return task
+            # It waits here for a join or a plain future, so the scheduler cannot know it yet.
+            self.check_may_wait()
+            AppFuture.wait_for(call)
+
+    def log_folder(self) -> str:
+        """Return the folder of the logs that `AUTO_LOGNAME` names."""
+        return str(self.run_dir / "task_logs")
+
+    # ---- for users --------------------------------------------------------------------------
+
+    def submit(self, *futures: AppFuture) -> None:
+        """Submit all that was recorded so far, `futures` included, and return at once."""
+        for future in futures:
+            if future.call.app.derived and not future.call.is_final:
+                self.demand(future.call)
+        self._check_usable()
+        self._dispatcher.flush()
+
+    def wait_for_current_tasks(self, timeout: float | None = None) -> None:
+        """Run and wait for all calls recorded so far.
+
+        Raises
+        ------
+        TimeoutError
+            They have not all ended within `timeout` seconds; they go on.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._check_usable()
+        self._dispatcher.flush()
+        calls = [*self._dispatcher.unfinished(), *self._collector.joining()]
+        for call in calls:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            AppFuture.wait_for(call, left)
+
+    def close(self, *, wait: bool = False) -> int:
+        """Close the kernel; return how many calls were cancelled for it.
+
+        With `wait`, all recorded calls are run first. Harmless when repeated.
+        """
+        if wait and not self._closed:
+            self.wait_for_current_tasks()
+        with self._close_lock:
+            if self._closed:
+                return 0
+            self._closed = True
+        if process.kernel is self:
+            process.kernel = None
+        unfinished = [*self._dispatcher.unfinished(), *self._collector.joining()]
+        self._collector.stop()
+        error = CancelledError("the kernel was closed before this call had ended")
+        self._settle([(call, State.CANCELLED, error) for call in unfinished])
+        self._unteach()
+        self._session.close()
+        logger.info("kernel closed, %d calls cancelled", len(unfinished))
+        self._stop_log()
+        return len(unfinished)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None and self.config.exit_mode == "wait" and not self._closed:
+                self.wait_for_current_tasks()
+        except BaseException:
+            kind = KeyboardInterrupt
+            raise
+        finally:
+            cancelled = self.close()
+            if cancelled:
+                why = "an exception left" if kind is not None else "exit_mode='cancel' ended"
+                warn_of_calls_never_run(cancelled, f"{why} the with block, so they were cancelled")
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "loaded"
+        labels = ", ".join(executor.label for executor in self.config.executors)
+        return f"<DataFlowKernel {state}: executors {labels}; logs in {self.run_dir}>"
+
+    # ---- inside -----------------------------------------------------------------------------
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the kernel has been closed."""
+        return self._closed
+
+    def _check_usable(self) -> None:
+        if self._pid != os.getpid():
+            raise KernelForkedError(
+                f"this kernel belongs to process {self._pid}, which this process ({os.getpid()}) "
+                "was forked from: call daskflow.load() here"
+            )
+        if self._closed:
+            raise KernelClosedError("the kernel of this call has been closed")
+        if self._lost is not None:
+            raise SchedulerLost(self._lost)
+
+    def _check_options(self, call: Call) -> None:
+        options = call.options
+        if id(options) in self._checked_options:
+            return
+        labels = [executor.label for executor in self.config.executors]
+        wanted = labels if options.executors == "all" else options.executors
+        for label in wanted:
+            if label not in labels:
+                raise UnknownExecutor(
+                    f"app {call.app.name!r} asks for executor {label!r}; "
+                    f"this kernel has {', '.join(map(repr, labels))}"
+                )
+        offers = [e.offers for e in self.config.executors if e.label in wanted]
+        if options.resources and None not in offers:
+            self._check_resources(call, [dict(offer or {}) for offer in offers])
+        self._checked_options[id(options)] = options
+
+    def _check_resources(self, call: Call, offers: Sequence[dict[str, float]]) -> None:
+        wanted = call.options.resources
+        if not any(all(o.get(k, 0) >= v for k, v in wanted.items()) for o in offers):
+            raise InvalidResourceSpecification(
+                f"app {call.app.name!r} asks for resources {dict(wanted)!r}; "
+                f"no worker of its executors has them: they have {offers!r}"
+            )
+
+    def _choose_label(self, call: Call) -> str | None:
+        labels = call.options.executors
+        if labels == "all" or len(self.config.executors) == 1:
+            return None
+        busy = dict.fromkeys(labels, 0)
+        for batch in self._dispatcher.outstanding.values():
+            if batch.label in busy:
+                busy[batch.label] += 1
+        return min(busy, key=lambda label: busy[label])
+
+    def _resolve_logs(self, call: Call) -> None:
+        if call.extras is not None:
+            call.extras = call.extras.with_log_folder(AUTO_FOLDER, self.log_folder(), key_of(call))
+
+    def _flush_soon(self) -> None:
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._dispatcher.completions.call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush_is_due = False
+        self._dispatcher.flush()
+
+    def _settle(self, settlements: Iterable[Settlement]) -> None:
+        """End calls, and what follows from their end."""
+        todo = list(settlements)
+        while todo:
+            settling.settle(todo)
+            calls = [settlement[0] for settlement in todo]
+            self._dispatcher.release_held(calls)
+            todo = self._collector.ended(calls)
+
+    def _end_on_workers(self, calls: Sequence[Call], batch: Any) -> None:
+        if all(call.is_final for call in batch.calls) and batch.future is not None:
+            with contextlib.suppress(Exception):
+                self.client.cancel([batch.future])
+        keys = [key_of(call) for call in calls]
+
+        async def end() -> None:
+            await self.client.run(interrupt, keys, on_error="ignore")
+
+        self.client.loop.add_callback(end)
+
+    def _on_lost(self, how: str) -> None:
+        self._lost = how
+        logger.error("%s", how)
+        error = SchedulerLost(how)
+        unfinished = [*self._dispatcher.unfinished(), *self._collector.joining()]
+        self._settle([(call, State.FAILED, error) for call in unfinished])
+
+    def _on_trouble(self, event: tuple[float, dict[str, str]]) -> None:
+        report = event[1]
+        logger.error("worker %s could not start: %s", report["worker"], report["error"])
+        self._workers_left -= 1
+        if self._workers_left == 0:
+            self._on_lost(f"no worker could start; the last one: {report['error']}")
+

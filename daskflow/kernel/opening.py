@@ -1,0 +1,137 @@
+"""Opening a session: a scheduler, a client of it, and the workers of all executors."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import platform
+from collections.abc import Callable, Mapping
+from importlib import metadata, util
+from typing import Any
+
+import dask
+
+from daskflow.config import Config
+from daskflow.errors import VersionMismatch
+from daskflow.executors import ExistingExecutor
+from daskflow.executors.base import LABEL_CAPACITY, Session
+from daskflow.executors.host import HostProcess, SchedulerSettings
+from daskflow.graph.lower import label_resource
+
+logger = logging.getLogger("daskflow.kernel")
+_DASHBOARD_PORT = 8787
+# Evaluated on workers, which may lack daskflow.
+_VERSIONS = (
+    "(__import__('platform').python_version(), __import__('distributed').__version__, "
+    "__import__('importlib.util').util.find_spec('daskflow') is not None, "
+    "next((d.version for d in __import__('importlib.metadata').metadata.distributions("
+    "name='daskflow')), None))"
+)
+
+
+class OpenSession:
+    """A running scheduler with the executors of a Config."""
+
+    def __init__(self, config: Config):
+        self._closers: list[Callable[[], object]] = []
+        self._lost: Callable[[str], object] | None = None
+        existing = next((e for e in config.executors if isinstance(e, ExistingExecutor)), None)
+        self.labels = [executor.label for executor in config.executors]
+        try:
+            self.host: HostProcess | None = None
+            security = None
+            if existing is None:
+                self.host = HostProcess()
+                self._closers.append(self.host.stop)
+                self.client, security = _own_client(self.host, config)
+                self._closers.append(self._close_client)
+            else:
+                self.client, is_ours = existing.connect()
+                if is_ours:
+                    self._closers.append(self._close_client)
+                check_versions(self.client)
+            self._prefer_order()
+            session = Session(
+                client=self.client,
+                host=self.host,
+                label_resources=self.label_resources,
+                security=security,
+            )
+            for executor in config.executors:
+                self._closers.append(executor.start(session))
+        except BaseException:
+            self.close()
+            raise
+
+    def label_resources(self, label: str) -> Mapping[str, float]:
+        """Return the worker resources that mark an executor; none if it is the only one."""
+        return {label_resource(label): LABEL_CAPACITY} if len(self.labels) > 1 else {}
+
+    def close(self) -> None:
+        """Stop what was started, last first. Harmless when repeated."""
+        while self._closers:
+            closer = self._closers.pop()
+            try:
+                closer()
+            except Exception as error:
+                logger.warning("closing: %s: %s", type(error).__name__, error)
+
+    def _close_client(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            self.client.close(timeout=2)
+
+    def _prefer_order(self) -> None:
+        # dask 2025.4 to 2026.8 returns the values of mixed collections in another order than asked
+        # (HighLevelGraphs are grouped by optimizer); without this step it keeps the order.
+        setting = dask.config.set({"optimization.tune.active": False})
+        self._closers.append(lambda: setting.__exit__(None, None, None))
+
+
+def _own_client(host: HostProcess, config: Config) -> tuple[Any, Any]:
+    from distributed import Client  # noqa: PLC0415 # slow to import: the host starts meanwhile
+    from distributed.security import Security  # noqa: PLC0415 # as above
+
+    security = Security.temporary() if config.encrypted else None
+    address = host.start_scheduler(
+        SchedulerSettings(
+            security=security,
+            dashboard=_DASHBOARD_PORT if config.dashboard else False,
+            dask_config={
+                "distributed.scheduler.allowed-failures": 1,
+                "distributed.worker.daemon": False,
+            },
+        )
+    )
+    return Client(address, security=security, timeout="30s"), security
+
+
+def check_versions(client: Any) -> None:
+    """Raise VersionMismatch if workers of a cluster lack daskflow or differ from this process."""
+    here = (
+        platform.python_version(),
+        metadata.version("distributed"),
+        util.find_spec("daskflow") is not None,
+        next((d.version for d in metadata.distributions(name="daskflow")), None),
+    )
+    names = ("Python", "distributed", "an importable daskflow", "daskflow")
+    found = client.run(eval, _VERSIONS, on_error="return")
+    problems = []
+    for worker, there in found.items():
+        if isinstance(there, BaseException):
+            problems.append(f"  {worker}: {type(there).__name__}: {there}")
+            continue
+        different = [
+            f"{name} {value!r} (here: {own!r})"
+            for name, own, value in zip(names, here, there, strict=True)
+            if not _compatible(own, value)
+        ]
+        if different:
+            problems.append(f"  {worker}: {', '.join(different)}")
+    if problems:
+        raise VersionMismatch("workers of this cluster cannot run calls:\n" + "\n".join(problems))
+
+
+def _compatible(here: object, there: object) -> bool:
+    if isinstance(here, str) and isinstance(there, str) and here.count(".") == 2:  # noqa: PLR2004 # x.y.z
+        return here.split(".")[:2] == there.split(".")[:2]
+    return here == there

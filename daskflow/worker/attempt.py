@@ -1,0 +1,220 @@
+"""One call on a worker: its attempts, and what becomes of them.
+
+::
+
+    Member + values ──► arguments ──► attempt ──► value, packed for its way
+                                        │  raises: in-place retry, or Failed with the evidence
+                                        │  join body: Joined (what it recorded)
+                                        └─ isolated: the same in a child process
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from daskflow.errors import AppTimeout, FailureReport, MissingOutputs
+from daskflow.files import File
+from daskflow.worker import bash, streams, wire
+from daskflow.worker.exceptions import recorded
+from daskflow.worker.functions import FunctionSpec, load_function
+from daskflow.worker.keys import call_key
+from daskflow.worker.outcome import Failed, NotRun, Outcome
+from daskflow.worker.running import CallInterrupted, Guard, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a call brings beyond its arguments; most calls have none."""
+
+    walltime_s: float | None = None
+    stdout: streams.StreamSpec | None = None
+    stderr: streams.StreamSpec | None = None
+    outputs: tuple[File, ...] = ()
+    isolate: bool = False
+    earlier_attempts: int = 0
+
+    def with_log_folder(self, placeholder: str, folder: str, key: str) -> Extras:
+        """Return these extras with `folder` in place of `placeholder` in the names of streams."""
+        if not (_starts_with(self.stdout, placeholder) or _starts_with(self.stderr, placeholder)):
+            return self
+        return replace(
+            self,
+            stdout=_moved(self.stdout, placeholder, folder, key),
+            stderr=_moved(self.stderr, placeholder, folder, key),
+        )
+
+
+NO_EXTRAS = Extras()
+
+
+def _starts_with(stream: streams.StreamSpec | None, placeholder: str) -> bool:
+    return isinstance(stream, str) and stream.startswith(placeholder)
+
+
+def _moved(
+    stream: streams.StreamSpec | None, placeholder: str, folder: str, key: str
+) -> streams.StreamSpec | None:
+    if not isinstance(stream, str) or not stream.startswith(placeholder):
+        return stream
+    return folder + stream[len(placeholder) :].replace("<key>", key)
+
+
+def run_call(
+    spec: FunctionSpec,
+    run: str,
+    number: int,
+    arguments: Callable[[], tuple[Sequence[Any], Mapping[str, Any]]],
+    extras: Extras = NO_EXTRAS,
+) -> object:
+    """Run a call until it succeeds or its policy allows no further try here.
+
+    `arguments` makes the positional and keyword arguments afresh for each try. Returns a value in
+    its travelling form or an `Outcome`; raises nothing.
+    """
+    attempts = extras.earlier_attempts
+    while True:
+        attempts += 1
+        key = call_key(spec.name, run, number)
+        error: BaseException
+        try:
+            return _attempt(spec, key, arguments, extras, attempts)
+        except CallInterrupted:
+            return NotRun()
+        except BaseException as caught:  # noqa: BLE001 # SystemExit and all: it fails this call only
+            error = caught
+        if spec.ask_home or spec.retry is None:
+            return failed(spec, key, error, attempts, retryable=spec.ask_home)
+        if attempts >= spec.retry.attempts or not spec.retry.applies_to(error):
+            return failed(spec, key, error, attempts)
+        pause_s = spec.retry.pause_s(attempts, random.Random())  # noqa: S311 # spreads load only
+        if pause_s:
+            time.sleep(pause_s)
+
+
+def failed(
+    spec: FunctionSpec, key: str, error: BaseException, attempts: int, *, retryable: bool = False
+) -> Failed:
+    """Return the evidence of a failed attempt of a call."""
+    record = recorded(error, skip_frames=_our_frames(error))
+    report = FailureReport(
+        app=spec.name,
+        key=key,
+        host=socket.gethostname(),
+        worker=worker_name(),
+        attempt=attempts,
+        traceback=record.formatted,
+    )
+    return Failed(record, report, attempts, retryable)
+
+
+def worker_name() -> str:
+    """Name the Dask worker of this thread, else this process."""
+    if "distributed" in sys.modules:
+        from distributed import get_worker  # noqa: PLC0415 # only where it is loaded anyway
+
+        try:
+            return str(get_worker().name)
+        except (ValueError, AttributeError):
+            pass
+    return f"pid-{os.getpid()}"
+
+
+def _attempt(
+    spec: FunctionSpec,
+    key: str,
+    arguments: Callable[[], tuple[Sequence[Any], Mapping[str, Any]]],
+    extras: Extras,
+    attempt: int,
+) -> object:
+    walltime_s = extras.walltime_s if extras.walltime_s is not None else spec.walltime_s
+    if extras.isolate or spec.isolate:
+        from daskflow.worker.isolate import run_isolated  # noqa: PLC0415 # rarely needed
+
+        return run_isolated(spec, key, arguments, extras, walltime_s)
+    function = load_function(spec)
+    args, kwargs = arguments()
+    guard = Guard(key, walltime_s)
+    result: object = None
+    try:
+        with guard:
+            result = run_function(spec, function, args, kwargs, extras, guard)
+    except CallInterrupted:
+        guard.close()
+    if guard.reason is not None:
+        raise_interrupted(guard, spec.name, walltime_s)
+    check_outputs(spec.name, extras.outputs)
+    if isinstance(result, Outcome):
+        return result
+    return wire.packed(result, f"the result of app {spec.name!r}")
+
+
+def run_function(  # noqa: PLR0913 # one place where all of a call comes together
+    spec: FunctionSpec,
+    function: Callable[..., object],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    extras: Extras,
+    guard: Guard,
+) -> object:
+    """Run the function of an app as its kind demands."""
+    if spec.kind == "bash":
+        return bash.run_command(
+            lambda: function(*args, **kwargs), spec.name, guard, extras.stdout, extras.stderr
+        )
+    if spec.runner is not None:
+        return spec.runner(lambda: function(*args, **kwargs))
+    if extras.stdout is None and extras.stderr is None:
+        return function(*args, **kwargs)
+    with streams.redirected(extras.stdout, extras.stderr):
+        return function(*args, **kwargs)
+
+
+def raise_interrupted(guard: Guard, app_name: str, walltime_s: float | None) -> None:
+    """Turn an interruption into what the kernel must hear of it."""
+    if guard.reason is Reason.WALLTIME:
+        raise AppTimeout(f"app {app_name!r} ran longer than its walltime of {walltime_s} s")
+    raise CallInterrupted
+
+
+def check_outputs(app_name: str, outputs: Sequence[File]) -> None:
+    """Raise MissingOutputs unless each local file of `outputs` exists."""
+    missing = [f.filepath for f in outputs if f.scheme == "file" and not os.path.exists(f.filepath)]  # noqa: PTH110 # a File is no Path
+    if missing:
+        raise MissingOutputs(app_name, missing)
+
+
+def _our_frames(error: BaseException) -> int:
+    """Count the leading frames of a traceback that lie in this package, not in the user's code."""
+    count = 0
+    trace = error.__traceback__
+    here = os.path.dirname(__file__)  # noqa: PTH120 # once for each failure
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(here):
+        count += 1
+        trace = trace.tb_next
+    return count
+
+
+_thread_values = threading.local()
+
+
+def argument(index: int) -> object:
+    """Return value `index` of the call whose arguments this thread is opening (used in pickles)."""
+    return _thread_values.current[index]
+
+
+def with_values(data: bytes, values: Sequence[object]) -> Any:
+    """Unpickle `data`, in which `argument` stands for each of `values`."""
+    before = getattr(_thread_values, "current", ())
+    _thread_values.current = values
+    try:
+        return wire.Pickled(data).load()
+    finally:
+        _thread_values.current = before

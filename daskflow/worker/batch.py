@@ -1,0 +1,176 @@
+"""A batch: one or more calls that run as one Dask task.
+
+::
+
+    run_batch(payload, *values)          payload: functions and members, one pickle
+        │ for each member: pick its arguments from `values` and from earlier members
+        ▼
+    Box of outcomes                      never raises: one member's failure is its own
+
+`expose` turns one member into a plain Dask task, for graphs that are not ours.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from daskflow.errors import DeserializationError
+from daskflow.worker import wire
+from daskflow.worker.attempt import NO_EXTRAS, Extras, run_call, with_values
+from daskflow.worker.functions import FunctionSpec
+from daskflow.worker.outcome import Blocked, Box, Failed, Joined, NotRun, Outcome, boxed, summarized
+
+Arguments = Callable[[], tuple[Sequence[Any], Mapping[str, Any]]]
+
+WHOLE = -1
+"""In a `Ref`: the value itself, not one member of a Box."""
+SELF = -1
+"""In a `Ref`: an earlier member of the same batch."""
+CONSTANT = -2
+"""In a `Ref`: a value that travels with the payload."""
+
+
+class Ref(NamedTuple):
+    """Where an argument's value is: task `task` among the batch's inputs, member `member` of its Box.
+
+    `place` is the position or the keyword of the argument it fills.
+    """
+
+    task: int
+    member: int
+    place: int | str = 0
+
+
+class Member(NamedTuple):
+    """One call of a batch.
+
+    Either `args` and `kwargs` are the arguments, in which `refs` fill their `place`; or `args` is
+    one pickle of both, and `refs` are the values that `attempt.argument` stands for in it.
+    """
+
+    number: int
+    function: int
+    args: tuple[Any, ...] | bytes
+    kwargs: dict[str, Any] | None = None
+    refs: tuple[Ref, ...] = ()
+    extras: Extras | None = None
+
+
+class Order(NamedTuple):
+    """The payload of a batch."""
+
+    run: str
+    functions: tuple[FunctionSpec, ...]
+    members: tuple[Member, ...]
+    constants: tuple[object, ...] = ()
+
+
+def run_batch(payload: bytes, *values: object) -> Box:
+    """Run the members of a batch in order and return their outcomes; raise nothing."""
+    order: Order = pickle.loads(payload)
+    entries: list[object] = []
+    for member in order.members:
+        entries.append(_run_member(order, member, values, entries))
+    return boxed(entries)
+
+
+def run_alone(payload: bytes, *values: object) -> object:
+    """Run a batch of one call and return its plain value, or raise what it raised."""
+    return value_of(run_batch(payload, *values).entries[0])
+
+
+def expose(payload: bytes, index: int, box: Box, *values: object) -> object:
+    """Return the plain value of member `index` of `box`, or raise what it raised.
+
+    If the call has not been run there, or may be tried again, it runs here; `payload` is the batch
+    of that one call and `values` its inputs.
+    """
+    entry = box.entries[index]
+    if isinstance(entry, NotRun) or (isinstance(entry, Failed) and entry.retryable):
+        return run_alone(payload, *values)
+    return value_of(entry)
+
+
+def summarize(box: Box) -> Box:
+    """Return `box` without its large values."""
+    return summarized(box)
+
+
+def pick(index: int, box: Box) -> object:
+    """Return the entry `index` of `box`, in its travelling form."""
+    return box.entries[index]
+
+
+def value_of(entry: object) -> object:
+    """Return the user's value of an entry, or raise what the call raised."""
+    if not isinstance(entry, Outcome):
+        return wire.opened(entry)
+    if isinstance(entry, Failed):
+        error = entry.record.rebuild()
+        attach_report(error, entry)
+        raise error
+    if isinstance(entry, Joined):
+        return entry.in_place()
+    raise RuntimeError(f"the call has no value: {entry!r}")
+
+
+def attach_report(error: BaseException, entry: Failed) -> None:
+    """Put where it happened on an exception: attribute ``daskflow`` and a note."""
+    error.daskflow = entry.report  # type: ignore[attr-defined] # the documented extra attribute
+    error.add_note(str(entry.report))
+
+
+def _run_member(
+    order: Order, member: Member, values: Sequence[object], entries: Sequence[object]
+) -> object:
+    spec = order.functions[member.function]
+    found: list[object] = []
+    for ref in member.refs:
+        entry = _find(ref, order, values, entries)
+        if isinstance(entry, Outcome):
+            return Blocked()
+        found.append(entry)
+    arguments = _arguments(spec, member, found)
+    return run_call(spec, order.run, member.number, arguments, member.extras or NO_EXTRAS)
+
+
+def _find(ref: Ref, order: Order, values: Sequence[object], entries: Sequence[object]) -> object:
+    if ref.task == SELF:
+        return entries[ref.member]
+    if ref.task == CONSTANT:
+        return order.constants[ref.member]
+    source = values[ref.task]
+    if ref.member == WHOLE:
+        return source
+    assert isinstance(source, Box)
+    return source.entries[ref.member]
+
+
+def _arguments(spec: FunctionSpec, member: Member, found: Sequence[object]) -> Arguments:
+    """Return what makes the arguments of a call; each try gets its own copies."""
+
+    def make() -> tuple[Sequence[Any], Mapping[str, Any]]:
+        opened = [wire.opened(value) for value in found]
+        if isinstance(member.args, bytes):
+            args, kwargs = with_values(member.args, opened)
+            return args, kwargs
+        positional, named = list(member.args), dict(member.kwargs or {})
+        for ref, value in zip(member.refs, opened, strict=True):
+            if isinstance(ref.place, int):
+                positional[ref.place] = value
+            else:
+                named[ref.place] = value
+        return positional, named
+
+    def checked() -> tuple[Sequence[Any], Mapping[str, Any]]:
+        try:
+            return make()
+        except Exception as error:
+            raise DeserializationError(
+                f"the arguments of app {spec.name!r} cannot be unpickled on this worker: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    return checked

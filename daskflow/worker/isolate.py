@@ -1,0 +1,112 @@
+"""Isolated calls: one attempt in a child process of its own.
+
+The child leads its own process group, so a walltime or a cancel ends it exactly, whatever code it
+runs; and if it crashes, only this attempt is lost, with its exit code or signal as evidence.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from daskflow.errors import WorkerLost
+from daskflow.worker import wire
+from daskflow.worker.exceptions import ExceptionRecord, recorded
+from daskflow.worker.functions import FunctionSpec, load_function
+from daskflow.worker.running import Guard
+
+if TYPE_CHECKING:
+    from daskflow.worker.attempt import Extras
+
+_CHILD = (
+    "import sys; sys.path[:] = sys.argv[2:]; "
+    "from daskflow.worker.isolate import serve; serve(int(sys.argv[1]))"
+)
+
+
+def run_isolated(
+    spec: FunctionSpec,
+    key: str,
+    arguments: Callable[[], tuple[Sequence[Any], Mapping[str, Any]]],
+    extras: Extras,
+    walltime_s: float | None,
+) -> object:
+    """Run one attempt in a child process; return its result in travelling form.
+
+    Raises
+    ------
+    WorkerLost
+        The child ended without a result.
+    """
+    from daskflow.worker.attempt import check_outputs, raise_interrupted  # noqa: PLC0415 # a cycle
+
+    args, kwargs = arguments()
+    order = wire.dumps((replace(spec, isolate=False), key, args, dict(kwargs), extras))
+    readable, writable = os.pipe()
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, str(writable), *_python_path()],
+            stdin=subprocess.PIPE,
+            pass_fds=(writable,),
+            start_new_session=True,
+        )
+    finally:
+        os.close(writable)
+    with open(readable, "rb") as answers, Guard(key, walltime_s) as guard:  # noqa: PTH123 # a descriptor
+        guard.attach(child)
+        answer = _exchange(child, order, answers)
+        exitcode = child.wait()
+    if guard.reason is not None:
+        raise_interrupted(guard, spec.name, walltime_s)
+    if not answer:
+        raise WorkerLost(spec.name, _how_it_ended(exitcode))
+    result = pickle.loads(answer)
+    if isinstance(result, ExceptionRecord):
+        raise result.rebuild()
+    check_outputs(spec.name, extras.outputs)
+    return result
+
+
+def _exchange(child: subprocess.Popen[bytes], order: bytes, answers: Any) -> bytes:
+    assert child.stdin is not None
+    try:
+        with child.stdin:
+            child.stdin.write(order)
+    except BrokenPipeError:
+        pass
+    answer: bytes = answers.read()
+    return answer
+
+
+def _how_it_ended(exitcode: int) -> str:
+    return f"exit code {exitcode}" if exitcode >= 0 else f"signal {-exitcode}"
+
+
+def _python_path() -> list[str]:
+    package_parent = str(Path(__file__).parents[2])
+    return [*(path or str(Path.cwd()) for path in sys.path), package_parent]
+
+
+def serve(descriptor: int) -> None:
+    """Run the attempt that stdin describes and write its result to `descriptor` (in the child)."""
+    from daskflow.worker.attempt import run_function  # noqa: PLC0415 # a cycle
+
+    os.set_inheritable(descriptor, False)
+    spec, key, args, kwargs, extras = pickle.load(sys.stdin.buffer)  # noqa: S301 # our own parent
+    try:
+        with Guard(key) as guard:
+            function = load_function(spec)
+            value = run_function(spec, function, args, kwargs, extras, guard)
+        result: object = wire.packed(value, f"the result of app {spec.name!r}")
+    except BaseException as error:  # noqa: BLE001 # SystemExit and all travel as evidence
+        result = recorded(error, skip_frames=2)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with open(descriptor, "wb") as answers:  # noqa: PTH123 # a descriptor
+        answers.write(wire.dumps(result))

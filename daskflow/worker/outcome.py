@@ -1,0 +1,113 @@
+"""Outcomes: what became of each call of a batch, as it travels home.
+
+::
+
+    Box ──► [ value | Failed | Blocked | NotRun | Joined, ... ]     one entry for each member
+
+A batch never raises: a member that fails leaves a `Failed` in its place, one whose argument has no
+value a `Blocked`. `LargeBox` is a Box that stays on its worker until somebody asks; its type alone
+tells the client so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from daskflow.errors import FailureReport
+from daskflow.worker import wire
+from daskflow.worker.exceptions import ExceptionRecord
+
+
+class Outcome:
+    """Base of the entries of a Box that are no values."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Outcome):
+    """The call raised; `retryable` if its policy leaves the decision to the kernel."""
+
+    record: ExceptionRecord
+    report: FailureReport
+    attempts: int = 1
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked(Outcome):
+    """The call never ran: an argument has no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun(Outcome):
+    """The call has not been tried; it may be sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(Outcome):
+    """The body of a join app ran: `description` is the pickle of what it recorded.
+
+    `expand` runs a description where there is no kernel, and returns the value.
+    """
+
+    description: bytes
+    expand: Callable[[bytes], object]
+    attempts: int = 1
+
+    def in_place(self) -> object:
+        """Run what the body recorded, here and now; return the value of the join."""
+        return self.expand(self.description)
+
+
+class Box:
+    """The outcomes of the members of one batch, opaque to Dask.
+
+    Dask would serialize a list element by element; a Box is one pickle.
+    """
+
+    __slots__ = ("entries",)
+
+    def __init__(self, entries: Sequence[object]):
+        self.entries = entries
+
+    def __reduce__(self) -> tuple[type[Box], tuple[Sequence[object]]]:
+        return type(self), (self.entries,)
+
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + sum(map(wire.size_bytes, self.entries))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.entries)} outcomes)"
+
+
+class LargeBox(Box):
+    """A Box whose values are too large to be fetched before anyone asks."""
+
+    __slots__ = ()
+
+
+def boxed(entries: list[object]) -> Box:
+    """Return the Box for `entries`, a LargeBox where they are large."""
+    box = Box(entries)
+    total = sum(map(wire.size_bytes, entries))
+    return LargeBox(entries) if total > wire.LARGE_BYTES else box
+
+
+class Remote(Outcome):
+    """Stands in a Summary for a value that stays on its worker."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "REMOTE"
+
+
+REMOTE = Remote()
+
+
+def summarized(box: Box) -> Box:
+    """Return a Box in which each large value of `box` is replaced by `REMOTE`."""
+    limit = wire.LARGE_BYTES // max(1, len(box.entries))
+    return Box([REMOTE if wire.size_bytes(e) > limit else e for e in box.entries])
