@@ -1,4 +1,4 @@
-"""daskflow: plain Python functions and shell commands as lazy Dask graphs, from laptop to supercomputer.
+"""daskflow: plain Python functions and shell commands as lazy Dask graphs.
 
 Everything public is importable from here; nothing is imported before it is used.
 """
@@ -52,12 +52,12 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
-__all__ = sorted([*_HOME_OF, "__version__"])  # pyright: ignore # made from the table above
+__all__ = sorted([*_HOME_OF, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 # slow
+        from importlib.metadata import PackageNotFoundError, version  # slow
 
         try:
             return version("daskflow")

@@ -191,7 +191,7 @@ class App(Generic[P, R]):
         """Bind to an instance, as a function does: ``instance.app(x)`` passes the instance first."""
         if instance is None:
             return self
-        return functools.partial(self.__call__, instance)  # type: ignore[call-arg] # the instance comes first
+        return functools.partial(cast("Callable[..., AppFuture]", self), instance)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         where = reference(self.func)

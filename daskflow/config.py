@@ -102,24 +102,31 @@ class Config:
         except FileNotFoundError as error:
             raise ConfigurationError(f"config file {str(path)!r} does not exist") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise ConfigurationError(f"config file {str(path)!r} cannot be read: {error}") from error
+            raise ConfigurationError(
+                f"config file {str(path)!r} cannot be read: {error}"
+            ) from error
         if "executors" in settings:
             settings["executors"] = [_executor_from(table) for table in settings["executors"]]
         if isinstance(settings.get("retries"), dict):
             settings["retries"] = _made(Retry, "[retries]", settings["retries"])
-        return _made(cls, f"config file {str(path)!r}", settings)
+        made: Self = _made(cls, f"config file {str(path)!r}", settings)
+        return made
 
 
 def _checked_executors(executors: Any) -> tuple[Executor, ...]:
     if isinstance(executors, Executor) or not isinstance(executors, Sequence) or not executors:
-        raise ConfigurationError(f"executors={executors!r}: must be a list of at least one executor")
+        raise ConfigurationError(
+            f"executors={executors!r}: must be a list of at least one executor"
+        )
     for executor in executors:
         if not isinstance(executor, Executor):
             raise ConfigurationError(f"executors: {executor!r} is no executor")
     labels = [executor.label for executor in executors]
     for label in labels:
         if labels.count(label) > 1:
-            raise ConfigurationError(f"executors: label {label!r} is used {labels.count(label)} times")
+            raise ConfigurationError(
+                f"executors: label {label!r} is used {labels.count(label)} times"
+            )
     if sum(isinstance(executor, ExistingExecutor) for executor in executors) > 1:
         raise ConfigurationError("executors: only one ExistingExecutor can bring the scheduler")
     return tuple(executors)
@@ -130,7 +137,9 @@ def _executor_from(table: Any) -> Any:
     if kind == "existing":
         settings = {k: v for k, v in table.items() if k not in ("kind", "address")}
         return _made(
-            ExistingExecutor, "[[executors]]", {"client_or_cluster": table.get("address"), **settings}
+            ExistingExecutor,
+            "[[executors]]",
+            {"client_or_cluster": table.get("address"), **settings},
         )
     if kind not in _EXECUTOR_KINDS:
         allowed = ", ".join(map(repr, [*_EXECUTOR_KINDS, "existing"]))

@@ -198,7 +198,8 @@ class PropagatedException(DataFlowException):
         self.via = via
         self.others = others
         self._via_error = via_error if isinstance(via_error, PropagatedException) else None
-        self.__cause__ = via_error.__cause__ if self._via_error is not None else via_error
+        through = self._via_error
+        self.__cause__ = through.__cause__ if through is not None else via_error
 
     @property
     def path(self) -> tuple[str, ...]:

@@ -27,7 +27,8 @@ class File:
     __slots__ = ("local_path", "netloc", "path", "scheme", "url")
 
     def __init__(self, url: str | os.PathLike[str]):
-        if not isinstance(url, str | os.PathLike) or not os.fspath(url):
+        given: object = url
+        if not isinstance(given, str | os.PathLike) or not os.fspath(given):
             raise TypeError(f"File({url!r}): must be a path or a URL")
         self.url = os.fspath(url)
         parts = urlsplit(self.url)

@@ -29,7 +29,8 @@ class ExistingExecutor:
     def __post_init__(self) -> None:
         check_label(self.label)
         if not isinstance(self.client_or_cluster, str) and not any(
-            hasattr(self.client_or_cluster, name) for name in ("scheduler_info", "scheduler_address")
+            hasattr(self.client_or_cluster, name)
+            for name in ("scheduler_info", "scheduler_address")
         ):
             raise ConfigurationError(
                 f"ExistingExecutor({self.client_or_cluster!r}): "
@@ -42,7 +43,7 @@ class ExistingExecutor:
 
     def connect(self) -> tuple[Any, bool]:
         """Return a synchronous client of the cluster, and whether we made it."""
-        from distributed import Client  # noqa: PLC0415 # slow to import
+        from distributed import Client  # slow to import
 
         if isinstance(self.client_or_cluster, Client):
             if self.client_or_cluster.asynchronous:

@@ -90,7 +90,14 @@ class HostProcess:
         path = [entry or str(Path.cwd()) for entry in sys.path]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD, str(writable), *path, str(Path(__file__).parents[2])],
+                [
+                    sys.executable,
+                    "-c",
+                    _CHILD,
+                    str(writable),
+                    *path,
+                    str(Path(__file__).parents[2]),
+                ],
                 stdin=subprocess.PIPE,
                 pass_fds=(writable,),
                 start_new_session=True,
@@ -145,7 +152,7 @@ class HostProcess:
                 assert self._process.stdin is not None
                 cloudpickle.dump((order, content), self._process.stdin)
                 self._process.stdin.flush()
-                good, answer = pickle.load(self._answers)  # noqa: S301 # our own child
+                good, answer = pickle.load(self._answers)  # our own child
             except (EOFError, OSError, ValueError) as error:
                 raise SchedulerLost(
                     f"the scheduler process (pid {self.pid}) ended while it started; "
@@ -184,7 +191,7 @@ class _Host:
                 break
             try:
                 answer = True, await getattr(self, f"_start_{order}")(content)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 # told to the other side
                 answer = False, f"{type(error).__name__}: {error}"
             try:
                 pickle.dump(answer, self._answers)
@@ -194,8 +201,8 @@ class _Host:
         await self._stop()
 
     async def _start_scheduler(self, settings: SchedulerSettings) -> str:
-        import dask  # noqa: PLC0415 # only in the host
-        from distributed import Scheduler  # noqa: PLC0415 # only in the host
+        import dask  # only in the host
+        from distributed import Scheduler  # only in the host
 
         dask.config.set(settings.dask_config)
         self._security = settings.security
@@ -212,7 +219,7 @@ class _Host:
         return str(self._scheduler.address)
 
     async def _start_workers(self, workers: list[WorkerSettings]) -> None:
-        from distributed import Nanny  # noqa: PLC0415 # only in the host
+        from distributed import Nanny  # only in the host
 
         for settings in workers:
             nanny = Nanny(
@@ -233,7 +240,7 @@ class _Host:
     async def _start(self, nanny: Any) -> None:
         try:
             await nanny
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 # told to the other side
             cause = error.__cause__ or error
             report = {"worker": nanny.name, "error": f"{type(cause).__name__}: {cause}"}
             self._scheduler.log_event(TROUBLE_TOPIC, report)

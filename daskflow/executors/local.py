@@ -49,7 +49,7 @@ class LocalExecutor:
         if self.on_start is not None and not callable(self.on_start):
             raise ConfigurationError(f"on_start={self.on_start!r}: must be a function")
         for name, value in self.env.items():
-            if not isinstance(name, str) or not isinstance(value, str):
+            if not all(isinstance(part, str) for part in (name, value)):
                 raise ConfigurationError(f"env={{{name!r}: {value!r}}}: must map str to str")
 
     @property

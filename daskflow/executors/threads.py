@@ -36,7 +36,7 @@ class ThreadExecutor:
         return self.resources
 
     def start(self, session: Session) -> Callable[[], None]:
-        from distributed import Worker  # noqa: PLC0415 # slow to import
+        from distributed import Worker  # slow to import
 
         client = session.client
 
@@ -51,7 +51,8 @@ class ThreadExecutor:
                 dashboard=False,
                 host="127.0.0.1" if session.host is not None else None,
             )
-            return await worker
+            await worker
+            return worker
 
         worker = client.sync(start)
 

@@ -14,7 +14,7 @@ import concurrent.futures
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 from dask._expr import Expr
 from dask.delayed import Delayed, single_key
@@ -38,13 +38,13 @@ _CF_STATES = {
 }
 
 
-class _Answer(Expr):  # type: ignore[misc] # dask has no types here
+class _Answer(Expr):
     """Makes `dask.is_dask_collection` answer without building a graph."""
 
-    _parameters: ClassVar[list[str]] = []
+    _parameters: list[str] = []  # noqa: RUF012 # declared so by dask
 
 
-class AppFuture(CallReference, Delayed, concurrent.futures.Future[Any]):  # type: ignore[misc] # Delayed has no types
+class AppFuture(CallReference, Delayed, concurrent.futures.Future[Any]):
     """The future of a call: its value, once somebody demands it.
 
     ``future[key]``, ``future.name`` and operators give new lazy futures of the item, attribute or
@@ -54,7 +54,7 @@ class AppFuture(CallReference, Delayed, concurrent.futures.Future[Any]):  # type
 
     __slots__ = ("_lazy_condition", "_lazy_waiters", "call", "callbacks")
 
-    expr = _Answer()
+    expr = _Answer()  # type: ignore[no-untyped-call] # dask is typed in part
     __setattr__ = object.__setattr__
     __hash__ = object.__hash__
     __dask_future__ = True
@@ -106,7 +106,8 @@ class AppFuture(CallReference, Delayed, concurrent.futures.Future[Any]):  # type
 
     def task_status(self) -> str:
         """Return the call's state by name: ``recorded``, ``pending``, ``launched``, ``joining``,
-        ``exec_done``, ``failed``, ``dep_fail`` or ``cancelled``. This is no demand."""
+        ``exec_done``, ``failed``, ``dep_fail`` or ``cancelled``. This is no demand.
+        """
         return STATUS_NAMES[self.call.state]
 
     def __repr__(self) -> str:
@@ -233,26 +234,26 @@ class AppFuture(CallReference, Delayed, concurrent.futures.Future[Any]):  # type
             return self._lazy_condition
 
     @property
-    def _condition(self) -> threading.Condition:
+    def _condition(self) -> threading.Condition:  # type: ignore[override] # lazy
         self._demand()
         return self._own_condition()
 
     @property
-    def _waiters(self) -> list[Any]:
+    def _waiters(self) -> list[Any]:  # type: ignore[override] # lazy
         if self._lazy_waiters is None:
             self._lazy_waiters = []
         return self._lazy_waiters
 
     @property
-    def _state(self) -> str:
+    def _state(self) -> str:  # type: ignore[override] # lazy
         return _CF_STATES.get(self.call.state, "PENDING")
 
     @property
-    def _result(self) -> Any:
+    def _result(self) -> Any:  # type: ignore[override] # lazy
         return self.result() if self.call.state is State.DONE else None
 
     @property
-    def _exception(self) -> BaseException | None:
+    def _exception(self) -> BaseException | None:  # type: ignore[override] # lazy
         return self.call.value if self.call.state in (State.FAILED, State.DEP_FAILED) else None
 
     # ---- for `settling` ---------------------------------------------------------------------

@@ -44,7 +44,7 @@ class CallBinding:
         return self.call.owner.wire_task(self.call)
 
 
-class AncestorLayer(Layer):  # type: ignore[misc] # dask has no types here
+class AncestorLayer(Layer):
     """The tasks of all that a call depends on, made when they are looked at."""
 
     def __init__(self, call: Call):

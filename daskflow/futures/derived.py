@@ -18,11 +18,41 @@ if TYPE_CHECKING:
     from daskflow.futures.appfuture import AppFuture
 
 _OPTIONS = Options()
-_BINARY = (
-    "add sub mul truediv floordiv mod pow lshift rshift and_ or_ xor matmul lt le gt ge".split()
-)
-_REFLECTED = "add sub mul truediv floordiv mod pow lshift rshift and_ or_ xor matmul".split()
-_UNARY = "neg pos abs invert".split()
+_BINARY = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "lshift",
+    "rshift",
+    "and_",
+    "or_",
+    "xor",
+    "matmul",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+]
+_REFLECTED = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "lshift",
+    "rshift",
+    "and_",
+    "or_",
+    "xor",
+    "matmul",
+]
+_UNARY = ["neg", "pos", "abs", "invert"]
 
 
 def attribute(future: AppFuture, name: str) -> AppFuture:
@@ -68,7 +98,7 @@ def _one_edit(a: str, b: str) -> bool:
         if len(wrong) == 1:
             return True
         return (
-            len(wrong) == 2  # noqa: PLR2004 # two neighbours swapped
+            len(wrong) == 2  # two neighbours swapped
             and wrong[1] == wrong[0] + 1
             and a[wrong[0]] == b[wrong[1]]
             and a[wrong[1]] == b[wrong[0]]
@@ -91,7 +121,7 @@ _CALL = _spec("call", _apply)
 
 
 def _derived(spec: AppSpec, *args: Any) -> AppFuture:
-    from daskflow.futures.appfuture import AppFuture  # noqa: PLC0415 # a cycle
+    from daskflow.futures.appfuture import AppFuture  # a cycle
 
     captured, kwargs, parents = capture(args, {}, process.literals)
     call = Call(next(process.numbers), spec, captured, kwargs, parents, spec.options)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
 from dask.base import tokenize
 from dask.delayed import Delayed, unpack_collections
+from dask.typing import Key
 
 from daskflow.errors import CapturedFutureError
 from daskflow.futures.failure import dependency_error
@@ -22,9 +23,9 @@ from daskflow.worker.batch import attach_report, run_batch
 from daskflow.worker.outcome import Failed, Joined
 
 
-def inputs_of(call: Call) -> list[Hashable]:
+def inputs_of(call: Call) -> list[Key]:
     """Return the Dask keys that the task of a call depends on."""
-    found: dict[Hashable, None] = dict.fromkeys(key_of(parent) for parent in call.parents)
+    found: dict[Key, None] = dict.fromkeys(key_of(parent) for parent in call.parents)
     if call.owner is process.pool:
         for foreign in foreigners_of(call):
             key = _bound(foreign).key
@@ -75,9 +76,9 @@ def _settle_outcome(call: Call, entry: object) -> None:
         except BaseException as error:  # noqa: BLE001 # it is the call's failure
             entry = error
     if isinstance(entry, Failed):
-        error = entry.record.rebuild()
-        attach_report(error, entry)
-        entry = error
+        failure = entry.record.rebuild()
+        attach_report(failure, entry)
+        entry = failure
     if isinstance(entry, BaseException):
         settle([(call, State.FAILED, entry)])
     else:
@@ -114,7 +115,7 @@ def _claim(call: Call) -> bool:
 
 
 def _future_of(call: Call) -> Any:
-    from daskflow.futures.appfuture import AppFuture  # noqa: PLC0415 # a cycle
+    from daskflow.futures.appfuture import AppFuture  # a cycle
 
     return call.future if call.future is not None else AppFuture(call)
 

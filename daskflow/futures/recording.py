@@ -63,7 +63,8 @@ class Process:
 
 class Pool:
     """Calls recorded while no kernel is loaded: Dask's own schedulers may run them, or a kernel
-    that is loaded later takes them over."""
+    that is loaded later takes them over.
+    """
 
     def __init__(self, process: Process):
         self._process = process
@@ -112,7 +113,7 @@ class Pool:
         raise NoDataFlowKernelError(f"the value of {call} is not in this process")
 
     def wire_task(self, call: Call) -> Any:
-        from daskflow.futures.local import wire_task_without_kernel  # noqa: PLC0415 # a cycle
+        from daskflow.futures.local import wire_task_without_kernel  # a cycle
 
         return wire_task_without_kernel(call)
 

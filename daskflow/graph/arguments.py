@@ -110,9 +110,7 @@ def capture(
     if _all_simple(args, parents) and (not kwargs or _all_simple(kwargs.values(), parents)):
         if parents:
             args = tuple([a.call if isinstance(a, CallReference) else a for a in args])
-            kwargs = {
-                k: a.call if isinstance(a, CallReference) else a for k, a in kwargs.items()
-            }
+            kwargs = {k: a.call if isinstance(a, CallReference) else a for k, a in kwargs.items()}
         return args, kwargs or None, tuple(parents)
     packed = _pack(args, kwargs, literals)
     return packed, None, tuple([slot for slot in packed.slots if type(slot) is Call])
@@ -222,6 +220,6 @@ def _blame(
     for name, value in named:
         try:
             _ArgumentPickler(literals).pickled(value)
-        except Exception as own:
+        except Exception as own:  # noqa: BLE001 # blamed on the argument
             return wire.unpicklable(value, name, own)
     return SerializationError(f"the arguments cannot be pickled: {error}")

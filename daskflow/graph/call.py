@@ -173,7 +173,7 @@ class Call:
         "value",
     )
 
-    def __init__(  # noqa: PLR0913 # a record, made in one place
+    def __init__(  # a record, made in one place
         self,
         number: int,
         app: AppSpec,

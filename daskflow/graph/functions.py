@@ -63,9 +63,7 @@ def reference(func: Callable[..., Any]) -> Reference | None:
     return module, qualname, fingerprint(func)
 
 
-def travelling(
-    func: Callable[..., Any], name: str, where: Reference | None
-) -> bytes | None:
+def travelling(func: Callable[..., Any], name: str, where: Reference | None) -> bytes | None:
     """Return the pickle of `func` by value, or None if its `reference` alone will do.
 
     Raises

@@ -12,9 +12,11 @@ case the value itself travels in the payload.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from dask.typing import Key
 
 from daskflow.graph import tasks
 from daskflow.graph.arguments import Foreign, Literal, Packed, Slot
@@ -47,7 +49,7 @@ class Batch:
     options: Options
     label: str | None = None
     future: Any = None
-    inputs: tuple[Hashable, ...] = ()
+    inputs: tuple[Key, ...] = ()
     suspect: bool = False
 
 
@@ -62,7 +64,7 @@ class Home:
 class Bound:
     """What became of a foreign argument: a Dask key (with what keeps it alive), or a value."""
 
-    key: Hashable | None = None
+    key: Key | None = None
     keeps: object = None
     value: object = None
 
@@ -77,7 +79,7 @@ class _Writer:
     functions: dict[FunctionSpec, int] = field(default_factory=dict)
     members: list[Member] = field(default_factory=list)
     constants: list[object] = field(default_factory=list)
-    inputs: dict[Hashable, int] = field(default_factory=dict)
+    inputs: dict[Key, int] = field(default_factory=dict)
 
     def add(self, call: Call) -> None:
         spec = self.spec_of(call)
@@ -128,7 +130,7 @@ class _Writer:
             return Ref(self._input(bound.key), WHOLE, place)
         return self._constant(wire.packed(bound.value, "the value of a future"), place)
 
-    def _input(self, key: Hashable) -> int:
+    def _input(self, key: Key) -> int:
         return self.inputs.setdefault(key, len(self.inputs))
 
     def _constant(self, value: object, place: int | str) -> Ref:

@@ -5,13 +5,12 @@ Stable from dask 2024.12 to 2026.8; tested against the oldest and the newest ver
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from dask._task_spec import DataNode, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
-
-Key = Hashable
+from dask.typing import Key
 
 
 def task(key: Key, func: Callable[..., Any], *args: object, inputs: Sequence[Key] = ()) -> Task:
@@ -45,11 +44,12 @@ class Binding(Protocol):
     def key(self) -> str: ...
     def run(self, values: Mapping[Key, Any]) -> object:
         """Run the call in this process, or wait for it, and return its value."""
+
     def wire_task(self) -> Any:
         """Return the task that stands for it on its way to a scheduler."""
 
 
-class CallTask(Task):  # type: ignore[misc] # dask has no types here
+class CallTask(Task):
     """A call inside any Dask graph, bound late.
 
     Other collections copy tasks when they are built, long before anything is submitted. Called in
@@ -68,13 +68,13 @@ class CallTask(Task):  # type: ignore[misc] # dask has no types here
         """Never let a foreign optimizer swallow a call: its key must stay visible."""
         return True
 
-    def __call__(self, values: Mapping[Key, Any] = {}) -> object:  # noqa: B006 # never changed
+    def __call__(self, values: Mapping[Key, Any] = {}) -> object:  # never changed
         return self.binding.run(values)
 
     def copy(self) -> CallTask:
         return self
 
-    def substitute(self, subs: Mapping[Key, Key], key: Key | None = None) -> Any:
+    def substitute(self, subs: dict[Key, Any], key: Key | None = None) -> Any:
         wanted = {k: v for k, v in subs.items() if k in self.dependencies and k != v}
         if not wanted and (key is None or key == self.key):
             return self
@@ -90,14 +90,12 @@ class CallTask(Task):  # type: ignore[misc] # dask has no types here
         return f"<CallTask {self.key}>"
 
 
-class _Renamed(Task):  # type: ignore[misc] # dask has no types here
+class _Renamed(Task):
     """A CallTask under another key, or with renamed inputs (persist and clone rename)."""
 
     __slots__ = ("back", "binding")
 
-    def __init__(
-        self, key: Key, binding: Binding, inputs: Sequence[Key], back: Mapping[Key, Key]
-    ):
+    def __init__(self, key: Key, binding: Binding, inputs: Sequence[Key], back: Mapping[Key, Key]):
         super().__init__(key, _never, *[TaskRef(k) for k in inputs])
         self.binding = binding
         self.back = back
@@ -106,7 +104,7 @@ class _Renamed(Task):  # type: ignore[misc] # dask has no types here
     def block_fusion(self) -> bool:
         return True
 
-    def __call__(self, values: Mapping[Key, Any] = {}) -> object:  # noqa: B006 # never changed
+    def __call__(self, values: Mapping[Key, Any] = {}) -> object:  # never changed
         return self.binding.run({self.back.get(k, k): v for k, v in values.items()})
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:

@@ -55,16 +55,14 @@ class _Summary:
 class Collector:
     """Resolves the futures of a kernel. `settle` ends calls and tells the kernel."""
 
-    def __init__(
-        self, client: Any, dispatcher: Dispatcher, rules: RetryRules, settle: SettleCalls
-    ):
+    def __init__(self, client: Any, dispatcher: Dispatcher, rules: RetryRules, settle: SettleCalls):
         self._client = client
         self._dispatcher = dispatcher
         self._rules = rules
         self._settle = settle
         self._costs: dict[int, float] = {}
         self._joins: dict[int, list[_Join]] = {}
-        self._rng = random.Random()  # noqa: S311 # spreads retries only
+        self._rng = random.Random()  # spreads retries only
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="daskflow-collector", daemon=True)
 
@@ -119,9 +117,7 @@ class Collector:
                     return
                 logger.exception("the collector failed")
                 lost = SchedulerLost(f"resolving results failed: {type(error).__name__}: {error}")
-                self._settle(
-                    [(c, State.FAILED, lost) for c in self._dispatcher.unfinished()]
-                )
+                self._settle([(c, State.FAILED, lost) for c in self._dispatcher.unfinished()])
 
     def _handle(self, found: Sequence[Any]) -> None:
         boxes: list[tuple[Batch, Any]] = []
@@ -175,7 +171,7 @@ class Collector:
             return []
         try:
             values = self._client.gather([future for _, future in boxes])
-        except Exception:
+        except Exception:  # noqa: BLE001 # it becomes the outcome
             values = [self._fetched_alone(future) for _, future in boxes]
         return [
             (batch, v.entries if isinstance(v, Box) else [v] * len(batch.calls))
@@ -187,14 +183,12 @@ class Collector:
             return self._client.gather(future)
         except CancelledError:
             return NotRun()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 # it becomes the outcome
             return error
 
     # ---- what an outcome means --------------------------------------------------------------
 
-    def _read(
-        self, batch: Batch, entries: Sequence[object], settlements: list[Settlement]
-    ) -> None:
+    def _read(self, batch: Batch, entries: Sequence[object], settlements: list[Settlement]) -> None:
         with self._dispatcher.lock:
             for call, entry in zip(batch.calls, entries, strict=True):
                 if call.batch is batch and not call.is_final:
@@ -230,9 +224,7 @@ class Collector:
         if self._dispatcher.is_exposed(call):
             return
         cost = self._costs.get(call.number, 0.0)
-        decision = self._rules.decide(
-            call.options, error, entry.attempts, cost, call, self._rng
-        )
+        decision = self._rules.decide(call.options, error, entry.attempts, cost, call, self._rng)
         if isinstance(decision, Final):
             settlements.append((call, State.FAILED, decision.error))
             return
@@ -246,7 +238,9 @@ class Collector:
         error = future.exception()
         with self._dispatcher.lock:
             calls = [c for c in batch.calls if c.batch is batch and not c.is_final]
-            killed = getattr(error, "task", None) if type(error).__name__ == "KilledWorker" else None
+            killed = (
+                getattr(error, "task", None) if type(error).__name__ == "KilledWorker" else None
+            )
             for call in calls:
                 foreign = _failed_foreigner(call)
                 if killed is not None and killed != batch.key:
@@ -279,7 +273,7 @@ class Collector:
         call.attempts = entry.attempts
         try:
             inner, returned = joins.rebuilt(entry.description)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 # it becomes the outcome
             settlements.append((call, State.FAILED, error))
             return
         call.state = State.JOINING
@@ -311,5 +305,6 @@ def _failed_foreigner(call: Call) -> object | None:
         keeps = getattr(foreign.resolved, "keeps", None)
         future = keeps[0] if isinstance(keeps, tuple) else keeps
         if getattr(future, "status", None) in ("error", "cancelled"):
-            return foreign.resolved.key
+            key: object = foreign.resolved.key
+            return key
     return None

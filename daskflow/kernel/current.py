@@ -41,7 +41,7 @@ def load(config: Any = None, *, replace: bool = False) -> DataFlowKernel:
     ConfigurationError
         The settings cannot work, or another kernel is loaded.
     """
-    global _loaded_at, _exit_hook_is_set  # noqa: PLW0603 # one kernel for each process
+    global _loaded_at, _exit_hook_is_set  # one kernel for each process
     if is_inside_call():
         process.pool.check_may_wait()
     settings = _as_config(config)
@@ -107,7 +107,7 @@ def gather(futures: Any, *, return_exceptions: bool = False) -> Any:
     if isinstance(futures, dict):
         values = gather(list(futures.values()), return_exceptions=return_exceptions)
         return dict(zip(futures, values, strict=True))
-    if isinstance(futures, list | tuple) or isinstance(futures, Iterable):
+    if isinstance(futures, (list | tuple, Iterable)):
         kind = tuple if isinstance(futures, tuple) else list
         parts = list(futures)
         submit(*(f for f in parts if isinstance(f, AppFuture)))

@@ -214,7 +214,7 @@ class Dispatcher:
         chosen.clear()
         try:
             bind_collections(foreigners, self._client)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
             failure = DependencyError(key_of(call), "a foreign argument", error)
             self._end_blocked(call, failure, settlements)
             return False
@@ -246,7 +246,7 @@ class Dispatcher:
             batch = new_batch(process.run, next(self._batch_numbers), group, label)
             try:
                 task = lower_batch(batch, process.run, specs)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
                 for call in group:
                     call.batch = None
                     call.state = State.HELD
@@ -303,9 +303,7 @@ class Dispatcher:
                 settlements = self._submit_ready(beyond=[call])
             task = None
             if call.batch is not None and call.batch.future is not None:
-                task = lower_exposed(
-                    call, key_of(call), process.run, SpecMaker(self._rules.policy)
-                )
+                task = lower_exposed(call, key_of(call), process.run, SpecMaker(self._rules.policy))
                 future = self._get([({task.key: task}, {})], [task.key])[task.key]
                 self._exposed[call] = task, future
                 self.completions.watch([(future, call)])

@@ -33,9 +33,9 @@ from daskflow.worker.outcome import Joined
 
 
 class Inner(NamedTuple):
-    """Stands for inner call `index` in a description."""
+    """Stands for inner call `place` in a description."""
 
-    index: int
+    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,9 @@ class _DescriptionPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpic
             return Inner, tuple(self._places[id(obj.call)])
         if isinstance(obj, Foreign):
             if isinstance(obj.source, Future):
-                raise CapturedFutureError("a join body gives a plain future to an app: it cannot travel")
+                raise CapturedFutureError(
+                    "a join body gives a plain future to an app: it cannot travel"
+                )
             return Foreign, (obj.source,)
         return super().reducer_override(obj)
 
@@ -211,7 +213,7 @@ def rebuilt(description: bytes) -> tuple[list[Call], Any]:
     apps: dict[tuple[Any, ...], AppSpec] = {}
 
     def called(value: Any) -> Any:
-        return calls[value.index] if type(value) is Inner else value
+        return calls[value.place] if type(value) is Inner else value
 
     for app, options, is_packed, args, kwargs, extras in described.calls:
         same = apps.setdefault((app.name, app.func, id(app.runner)), app)
@@ -219,10 +221,10 @@ def rebuilt(description: bytes) -> tuple[list[Call], Any]:
         call.extras = extras
         AppFuture(call)
         calls.append(call)
-    return calls, _map_leaves(described.returned, lambda leaf: calls[leaf.index])
+    return calls, _map_leaves(described.returned, lambda leaf: calls[leaf.place])
 
 
-def _rebuilt_call(  # noqa: PLR0913 # the fields of a record
+def _rebuilt_call(  # the fields of a record
     app: AppSpec,
     options: Options,
     is_packed: bool,
@@ -236,9 +238,7 @@ def _rebuilt_call(  # noqa: PLR0913 # the fields of a record
         made = Packed(
             data,
             tuple(
-                Literal(slot[0], next(_literal_numbers))
-                if type(slot) is tuple
-                else called(slot)
+                Literal(slot[0], next(_literal_numbers)) if type(slot) is tuple else called(slot)
                 for slot in slots
             ),
         )
@@ -295,7 +295,7 @@ def expand_in_place(description: bytes) -> object:
     for call in calls:
         try:
             run_here(call, {})
-        except Exception:  # noqa: S112 # it is the call's own failure, found below
+        except Exception:  # it is the call's own failure, found below  # noqa: BLE001 # it becomes the call's own failure
             continue
     failure = join_failure("(in place)", leaves(returned))
     if failure is not None:

@@ -87,9 +87,7 @@ class DataFlowKernel:
             raise
         self.client = self._session.client
         rules = RetryRules(as_retry(config.retries), config.retry_handler)
-        self._dispatcher = Dispatcher(
-            config, self.client, rules, self._settle, self._choose_label
-        )
+        self._dispatcher = Dispatcher(config, self.client, rules, self._settle, self._choose_label)
         self._collector = Collector(self.client, self._dispatcher, rules, self._settle)
         self._unteach = teach(self.client)
         self._collector.start()
@@ -383,4 +381,3 @@ class DataFlowKernel:
         self._workers_left -= 1
         if self._workers_left == 0:
             self._on_lost(f"no worker could start; the last one: {report['error']}")
-

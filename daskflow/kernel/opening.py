@@ -73,7 +73,7 @@ class OpenSession:
             closer = self._closers.pop()
             try:
                 closer()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 # closing goes on
                 logger.warning("closing: %s: %s", type(error).__name__, error)
 
     def _close_client(self) -> None:
@@ -88,8 +88,8 @@ class OpenSession:
 
 
 def _own_client(host: HostProcess, config: Config) -> tuple[Any, Any]:
-    from distributed import Client  # noqa: PLC0415 # slow to import: the host starts meanwhile
-    from distributed.security import Security  # noqa: PLC0415 # as above
+    from distributed import Client  # slow to import: the host starts meanwhile
+    from distributed.security import Security  # as above
 
     security = Security.temporary() if config.encrypted else None
     address = host.start_scheduler(
@@ -132,6 +132,6 @@ def check_versions(client: Any) -> None:
 
 
 def _compatible(here: object, there: object) -> bool:
-    if isinstance(here, str) and isinstance(there, str) and here.count(".") == 2:  # noqa: PLR2004 # x.y.z
+    if isinstance(here, str) and isinstance(there, str) and here.count(".") == 2:  # x.y.z
         return here.split(".")[:2] == there.split(".")[:2]
     return here == there

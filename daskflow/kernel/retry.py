@@ -42,7 +42,7 @@ class RetryRules:
         policy = self.policy(options)
         return policy is not None and (self.handler is not None or policy.backoff_s > 0)
 
-    def decide(  # noqa: PLR0913 # all that a decision depends on
+    def decide(  # all that a decision depends on
         self,
         options: Options,
         error: BaseException,
@@ -59,7 +59,7 @@ class RetryRules:
         if self.handler is not None:
             try:
                 price = float(self.handler(error, call))
-            except Exception as own:
+            except Exception as own:  # noqa: BLE001 # the handler's error is the call's
                 own.__context__ = error
                 return Final(own)
         cost += price

@@ -94,7 +94,7 @@ def run_call(
             return failed(spec, key, error, attempts, retryable=spec.ask_home)
         if attempts >= spec.retry.attempts or not spec.retry.applies_to(error):
             return failed(spec, key, error, attempts)
-        pause_s = spec.retry.pause_s(attempts, random.Random())  # noqa: S311 # spreads load only
+        pause_s = spec.retry.pause_s(attempts, random.Random())  # spreads load only
         if pause_s:
             time.sleep(pause_s)
 
@@ -118,7 +118,7 @@ def failed(
 def worker_name() -> str:
     """Name the Dask worker of this thread, else this process."""
     if "distributed" in sys.modules:
-        from distributed import get_worker  # noqa: PLC0415 # only where it is loaded anyway
+        from distributed import get_worker  # only where it is loaded anyway
 
         try:
             return str(get_worker().name)
@@ -136,7 +136,7 @@ def _attempt(
 ) -> object:
     walltime_s = extras.walltime_s if extras.walltime_s is not None else spec.walltime_s
     if extras.isolate or spec.isolate:
-        from daskflow.worker.isolate import run_isolated  # noqa: PLC0415 # rarely needed
+        from daskflow.worker.isolate import run_isolated  # rarely needed
 
         return run_isolated(spec, key, arguments, extras, walltime_s)
     function = load_function(spec)
@@ -156,7 +156,7 @@ def _attempt(
     return wire.packed(result, f"the result of app {spec.name!r}")
 
 
-def run_function(  # noqa: PLR0913 # one place where all of a call comes together
+def run_function(  # one place where all of a call comes together
     spec: FunctionSpec,
     function: Callable[..., object],
     args: Sequence[Any],

@@ -84,7 +84,7 @@ def _pickled(error: BaseException) -> bytes | None:
             _revived(data)
             return data
         return wire.dumps((None, error, None, ()))
-    except Exception:
+    except Exception:  # noqa: BLE001 # whatever user code does here
         return None
 
 
@@ -97,7 +97,7 @@ def _revived(data: bytes) -> BaseException:
     error: BaseException
     try:
         error = kind(*first)
-    except Exception:
+    except Exception:  # noqa: BLE001 # whatever user code does here
         error = kind.__new__(kind, *first)
     error.args = args
     for name, value in (state or {}).items():
@@ -108,12 +108,12 @@ def _revived(data: bytes) -> BaseException:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except Exception:  # noqa: BLE001 # whatever user code does here
         return "<an exception whose str() fails>"
 
 
 def _formatted(error: BaseException, trace: TracebackType | None) -> str:
     try:
         return "".join(traceback.format_exception(type(error), error, trace))
-    except Exception:
+    except Exception:  # noqa: BLE001 # whatever user code does here
         return f"{type(error).__qualname__}: {_text(error)}\n"

@@ -47,7 +47,7 @@ def fingerprint(function: Callable[..., object]) -> str:
     digest = hashlib.sha256()
     if code is not None:
         _feed(digest.update, code)
-        digest.update(repr((function.__defaults__, function.__kwdefaults__)).encode())  # type: ignore[attr-defined] # it has code, so it is a function
+        digest.update(repr((function.__defaults__, function.__kwdefaults__)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -90,7 +90,7 @@ def _load(spec: FunctionSpec) -> Callable[..., object]:
     if spec.reference is not None:
         try:
             return _imported(*spec.reference)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 # whatever importing raises
             problem = error
     if spec.body is not None:
         try:

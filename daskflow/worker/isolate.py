@@ -44,7 +44,7 @@ def run_isolated(
     WorkerLost
         The child ended without a result.
     """
-    from daskflow.worker.attempt import check_outputs, raise_interrupted  # noqa: PLC0415 # a cycle
+    from daskflow.worker.attempt import check_outputs, raise_interrupted  # a cycle
 
     args, kwargs = arguments()
     order = wire.dumps((replace(spec, isolate=False), key, args, dict(kwargs), extras))
@@ -95,10 +95,10 @@ def _python_path() -> list[str]:
 
 def serve(descriptor: int) -> None:
     """Run the attempt that stdin describes and write its result to `descriptor` (in the child)."""
-    from daskflow.worker.attempt import run_function  # noqa: PLC0415 # a cycle
+    from daskflow.worker.attempt import run_function  # a cycle
 
     os.set_inheritable(descriptor, False)
-    spec, key, args, kwargs, extras = pickle.load(sys.stdin.buffer)  # noqa: S301 # our own parent
+    spec, key, args, kwargs, extras = pickle.load(sys.stdin.buffer)  # our own parent
     try:
         with Guard(key) as guard:
             function = load_function(spec)
@@ -108,5 +108,5 @@ def serve(descriptor: int) -> None:
         result = recorded(error, skip_frames=2)
     sys.stdout.flush()
     sys.stderr.flush()
-    with open(descriptor, "wb") as answers:  # noqa: PTH123 # a descriptor
+    with open(descriptor, "wb") as answers:  # a descriptor
         answers.write(wire.dumps(result))

@@ -185,7 +185,7 @@ _watchdog = _Watchdog()
 
 
 def _forget_after_fork() -> None:
-    global _lock, _watchdog  # noqa: PLW0603 # the child must not wait for threads it does not have
+    global _lock, _watchdog  # the child must not wait for threads it does not have
     _lock = threading.RLock()
     _watchdog = _Watchdog()
     _running.clear()

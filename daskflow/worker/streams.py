@@ -26,7 +26,7 @@ def check_stream(spec: object, which: str) -> None:
     """Raise BadStdStreamFile unless `spec` has one of the allowed forms."""
     if spec is None or isinstance(spec, str | os.PathLike | File):
         return
-    if isinstance(spec, tuple) and len(spec) == 2:  # noqa: PLR2004 # (path, mode)
+    if isinstance(spec, tuple) and len(spec) == 2:  # (path, mode)
         path, mode = spec
         if isinstance(path, str | os.PathLike) and isinstance(mode, str) and mode in _MODES:
             return

@@ -45,8 +45,10 @@ def dumps(value: object) -> bytes:
     try:
         data = pickle.dumps(value, protocol=5)
     except (pickle.PicklingError, AttributeError, TypeError):
-        return cloudpickle.dumps(value, protocol=5)
-    return cloudpickle.dumps(value, protocol=5) if b"__main__" in data else data
+        data = b"__main__"
+    if b"__main__" in data:
+        data = cloudpickle.dumps(value, protocol=5)
+    return data
 
 
 def packed(value: object, what: str) -> object:
@@ -103,7 +105,7 @@ def _culprit(value: object, where: str, depth: int = 0) -> tuple[str, object]:
         for name, part in _parts(value, where):
             try:
                 dumps(part)
-            except Exception:
+            except Exception:  # noqa: BLE001 # user code
                 return _culprit(part, name, depth + 1)
     return where, value
 
