@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -28,20 +29,37 @@ def set_file_logger(
 
 def _added(handler: logging.Handler, level: int | str, name: str) -> Callable[[], None]:
     logger = logging.getLogger(name)
-    before = logger.level
     handler.setLevel(level)
     handler.setFormatter(logging.Formatter(FORMAT))
-    logger.addHandler(handler)
-    if before == logging.NOTSET or handler.level < before:
-        logger.setLevel(handler.level)
+    with _lock:
+        level_before, ours = _set_up.setdefault(name, (logger.level, []))
+        ours.append(handler)
+        logger.addHandler(handler)
+        logger.setLevel(_level(level_before, ours))
 
     def undo() -> None:
-        logger.removeHandler(handler)
+        with _lock:
+            if handler not in ours:
+                return
+            ours.remove(handler)
+            logger.removeHandler(handler)
+            logger.setLevel(_level(level_before, ours) if ours else level_before)
+            if not ours:
+                del _set_up[name]
         handler.close()
-        if not logger.handlers:
-            logger.setLevel(before)
 
     return undo
+
+
+def _level(before: int, handlers: Sequence[logging.Handler]) -> int:
+    """Return the level of a logger that had `before` and now serves `handlers` too."""
+    finest = min(handler.level for handler in handlers)
+    return finest if before == logging.NOTSET else min(before, finest)
+
+
+_lock = threading.Lock()
+_set_up: dict[str, tuple[int, list[logging.Handler]]] = {}
+"""For each logger that has handlers of ours: its level before them, and the handlers."""
 
 
 def new_run_folder(run_dir: str | Path) -> Path:
