@@ -83,6 +83,9 @@ class Config:
         for name in ("encrypted", "dashboard"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"{name}={getattr(self, name)!r}: must be True or False")
+        folder: object = self.run_dir
+        if not isinstance(folder, str | Path) or not str(folder):
+            raise ConfigurationError(f"run_dir={folder!r}: must be the path of a folder")
         object.__setattr__(self, "run_dir", str(self.run_dir))
 
     @classmethod
@@ -106,7 +109,7 @@ class Config:
                 f"config file {str(path)!r} cannot be read: {error}"
             ) from error
         if "executors" in settings:
-            settings["executors"] = [_executor_from(table) for table in settings["executors"]]
+            settings["executors"] = _executors_from(settings["executors"])
         if isinstance(settings.get("retries"), dict):
             settings["retries"] = _made(Retry, "[retries]", settings["retries"])
         made: Self = _made(cls, f"config file {str(path)!r}", settings)
@@ -132,14 +135,22 @@ def _checked_executors(executors: Any) -> tuple[Executor, ...]:
     return tuple(executors)
 
 
+def _executors_from(tables: Any) -> list[Any]:
+    if not isinstance(tables, list):
+        raise ConfigurationError(f"executors = {tables!r}: must be tables [[executors]]")
+    return [_executor_from(table) for table in tables]
+
+
 def _executor_from(table: Any) -> Any:
     kind = table.get("kind") if isinstance(table, dict) else None
     if kind == "existing":
+        if "address" not in table:
+            raise ConfigurationError("[[executors]] kind = 'existing': needs an address")
         settings = {k: v for k, v in table.items() if k not in ("kind", "address")}
         return _made(
             ExistingExecutor,
             "[[executors]]",
-            {"client_or_cluster": table.get("address"), **settings},
+            {"client_or_cluster": table["address"], **settings},
         )
     if kind not in _EXECUTOR_KINDS:
         allowed = ", ".join(map(repr, [*_EXECUTOR_KINDS, "existing"]))

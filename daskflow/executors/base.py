@@ -38,6 +38,10 @@ class Executor(Protocol):
     def offers(self) -> Mapping[str, float] | None:
         """The Dask resources of each of its workers; None if they are not known beforehand."""
 
+    @property
+    def slots(self) -> int | None:
+        """How many calls it runs at once; None if that changes as it likes."""
+
     def start(self, session: Session) -> Callable[[], None]:
         """Start its workers; return what stops them."""
 
@@ -52,3 +56,15 @@ def check_count(value: object, name: str) -> None:
     """Raise ConfigurationError unless `value` is an int of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigurationError(f"{name}={value!r}: must be an int >= 1")
+
+
+def check_resources(resources: object) -> None:
+    """Raise ConfigurationError unless `resources` maps names to amounts that a worker can have."""
+    if not isinstance(resources, Mapping):
+        raise ConfigurationError(f"resources={resources!r}: must be a dict such as {{'GPU': 1}}")
+    for name, amount in resources.items():
+        good = isinstance(amount, int | float) and not isinstance(amount, bool) and amount >= 0
+        if not isinstance(name, str) or not good:
+            raise ConfigurationError(
+                f"resources={resources!r}: must map names to numbers >= 0, not {name!r}: {amount!r}"
+            )

@@ -28,10 +28,9 @@ class ExistingExecutor:
 
     def __post_init__(self) -> None:
         check_label(self.label)
-        if not isinstance(self.client_or_cluster, str) and not any(
-            hasattr(self.client_or_cluster, name)
-            for name in ("scheduler_info", "scheduler_address")
-        ):
+        given = self.client_or_cluster
+        known = ("scheduler_info", "scheduler_address")
+        if not (given if isinstance(given, str) else any(hasattr(given, name) for name in known)):
             raise ConfigurationError(
                 f"ExistingExecutor({self.client_or_cluster!r}): "
                 "must be a Client, a cluster or an address"
@@ -39,6 +38,10 @@ class ExistingExecutor:
 
     @property
     def offers(self) -> Mapping[str, float] | None:
+        return None
+
+    @property
+    def slots(self) -> None:
         return None
 
     def connect(self) -> tuple[Any, bool]:

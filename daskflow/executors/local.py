@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from dask.utils import parse_bytes
+
 from daskflow.errors import ConfigurationError
-from daskflow.executors.base import Session, check_count, check_label
+from daskflow.executors.base import Session, check_count, check_label, check_resources
 from daskflow.executors.host import WorkerSettings
 
 
@@ -46,8 +49,13 @@ class LocalExecutor:
         check_label(self.label)
         check_count(self.workers, "workers")
         check_count(self.threads_per_worker, "threads_per_worker")
+        check_resources(self.resources)
+        _check_memory_limit(self.memory_limit)
         if self.on_start is not None and not callable(self.on_start):
             raise ConfigurationError(f"on_start={self.on_start!r}: must be a function")
+        env: object = self.env
+        if not isinstance(env, Mapping):
+            raise ConfigurationError(f"env={env!r}: must be a dict such as {{'NAME': 'value'}}")
         for name, value in self.env.items():
             if not all(isinstance(part, str) for part in (name, value)):
                 raise ConfigurationError(f"env={{{name!r}: {value!r}}}: must map str to str")
@@ -55,6 +63,10 @@ class LocalExecutor:
     @property
     def offers(self) -> Mapping[str, float]:
         return self.resources
+
+    @property
+    def slots(self) -> int:
+        return self.workers * self.threads_per_worker
 
     def start(self, session: Session) -> Callable[[], None]:
         session.host.start_workers(
@@ -71,3 +83,15 @@ class LocalExecutor:
             ]
         )
         return lambda: None
+
+
+def _check_memory_limit(limit: object) -> None:
+    if limit == "auto" or (isinstance(limit, int | float) and limit >= 0):
+        return
+    if isinstance(limit, str):
+        with contextlib.suppress(ValueError):
+            parse_bytes(limit)
+            return
+    raise ConfigurationError(
+        f"memory_limit={limit!r}: must be bytes, a size such as '4 GiB', 'auto', or 0 for none"
+    )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from daskflow.executors.base import Session, check_count, check_label
+from daskflow.executors.base import Session, check_count, check_label, check_resources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +30,15 @@ class ThreadExecutor:
     def __post_init__(self) -> None:
         check_label(self.label)
         check_count(self.max_threads, "max_threads")
+        check_resources(self.resources)
 
     @property
     def offers(self) -> Mapping[str, float]:
         return self.resources
+
+    @property
+    def slots(self) -> int:
+        return self.max_threads
 
     def start(self, session: Session) -> Callable[[], None]:
         from distributed import Worker  # slow to import
