@@ -38,7 +38,7 @@ def _computed(collection: Any, client: Any) -> Bound:
     bound = _computing.get(finite)
     if bound is None:
         with dask.config.set({"optimization.tune.active": False}):
-            future = client.compute(finite.keeps)
+            future = client.compute(collection)
         bound = Bound(key=future.key, keeps=(future, finite))
         _computing[finite] = bound
     return bound
