@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +13,21 @@ from typing import Any, Self
 from daskflow.errors import ConfigurationError
 from daskflow.executors import ExistingExecutor, LocalExecutor, ThreadExecutor
 from daskflow.executors.base import Executor
+from daskflow.graph.call import check_batch
 from daskflow.retries import Retry, as_retry
 
 _EXECUTOR_KINDS: dict[str, type[Any]] = {"threads": ThreadExecutor, "local": LocalExecutor}
 _CHOICES = {"submit": ("lazy", "eager"), "exit_mode": ("wait", "cancel")}
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", None)
+
+
+def _batch_from_environment() -> bool | int:
+    text = os.environ.get("DASKFLOW_BATCH", "on").lower()
+    if text in ("on", "off"):
+        return text == "on"
+    if text.isdigit():
+        return int(text)
+    raise ConfigurationError(f"DASKFLOW_BATCH={text!r}: must be 'on', 'off' or a number of calls")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +50,10 @@ class Config:
         Recorded calls are submitted at the latest when there are this many.
     max_in_flight
         How many Dask tasks may be on the scheduler at once; further calls wait in this process.
+    batch
+        Whether several calls may share one Dask task: True (as their learned cost suggests), False,
+        or how many. Apps may say otherwise. The default is True, or what the environment variable
+        ``DASKFLOW_BATCH`` says (``off``, or a number).
     exit_mode
         What leaving ``with load(...)`` does with calls that have not ended: ``"wait"`` runs them all,
         ``"cancel"`` drops those that have not started.
@@ -58,6 +73,7 @@ class Config:
     submit: str = "lazy"
     submit_every: int = 10_000
     max_in_flight: int = 5_000
+    batch: bool | int = field(default_factory=_batch_from_environment)
     exit_mode: str = "wait"
     run_dir: str = "runinfo"
     log_level: str | None = "INFO"
@@ -67,6 +83,7 @@ class Config:
     def __post_init__(self) -> None:
         object.__setattr__(self, "executors", _checked_executors(self.executors))
         as_retry(self.retries)
+        check_batch(self.batch)
         if self.retry_handler is not None and not callable(self.retry_handler):
             raise ConfigurationError(f"retry_handler={self.retry_handler!r}: must be a function")
         for name, allowed in _CHOICES.items():

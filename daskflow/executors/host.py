@@ -20,6 +20,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,7 +207,10 @@ class _Host:
 
         dask.config.set(settings.dask_config)
         self._security = settings.security
+        # A second kernel on this machine takes another port; that is no news.
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
         dashboard = settings.dashboard
+        warnings.filterwarnings("ignore", r"Port \d+ is already in use")  # then it takes another
         self._scheduler = Scheduler(
             host="127.0.0.1",
             port=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -59,9 +60,31 @@ class ThreadExecutor:
             await worker
             return worker
 
+        speak_again = _quieted()
         worker = client.sync(start)
 
         def stop() -> None:
-            client.sync(worker.close, timeout=5, reason="the kernel closes")
+            try:
+                client.sync(worker.close, timeout=5, reason="the kernel closes")
+            finally:
+                speak_again()
 
         return stop
+
+
+def _quieted() -> Callable[[], None]:
+    """Keep an in-process worker's account of its life off the console; return what undoes it.
+
+    distributed lets these loggers say INFO unless the user's Dask configuration says otherwise.
+    """
+    loggers = [logging.getLogger(f"distributed.{name}") for name in ("core", "worker")]
+    changed = [logger for logger in loggers if logger.level == logging.INFO]
+    for logger in changed:
+        logger.setLevel(logging.WARNING)
+
+    def undo() -> None:
+        for logger in changed:
+            if logger.level == logging.WARNING:
+                logger.setLevel(logging.INFO)
+
+    return undo

@@ -43,6 +43,9 @@ class CallBinding:
     def wire_task(self) -> Any:
         return self.call.owner.wire_task(self.call)
 
+    def wire_task_anywhere(self) -> Any:
+        return local.wire_task_anywhere(self.call)
+
 
 class AncestorLayer(Layer):
     """The tasks of all that a call depends on, made when they are looked at."""
@@ -83,7 +86,7 @@ class AncestorLayer(Layer):
 def graph_of(call: Call) -> HighLevelGraph:
     """Return the Dask graph of a call, its own task and lazily those of its ancestors."""
     key = key_of(call)
-    own = MaterializedLayer({key: tasks.CallTask(CallBinding(call), local.inputs_of(call))})
+    own = MaterializedLayer({key: tasks.CallTask.of(CallBinding(call), local.inputs_of(call))})
     if not call.parents and not foreigners_of(call):
         return HighLevelGraph({key: own}, {key: set()})
     before = f"before-{key}"
@@ -114,7 +117,7 @@ def _ancestor_tasks(parents: Sequence[Call], foreigners: Sequence[Any]) -> dict[
         key = key_of(call)
         if key in made:
             continue
-        made[key] = tasks.CallTask(CallBinding(call), local.inputs_of(call))
+        made[key] = tasks.CallTask.of(CallBinding(call), local.inputs_of(call))
         foreign += foreigners_of(call)
         stack.extend(call.parents)
     for each in foreign:

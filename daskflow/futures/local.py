@@ -95,6 +95,16 @@ def wire_task_without_kernel(call: Call) -> Any:
     return lower_alone(call, key, process.run, SpecMaker(), key_of)
 
 
+def wire_task_anywhere(call: Call) -> Any:
+    """Return a task that means the call under any key: a kernel's call is waited for."""
+    if call.owner is process.pool and not call.is_final:
+        return wire_task_without_kernel(call)
+    future = _future_of(call)
+    future.done()
+    future.wait_for(call)
+    return task_of_final(call, key_of(call))
+
+
 def task_of_final(call: Call, key: str) -> Any:
     """Return the task that stands for a call that has ended."""
     if call.state is State.DONE:

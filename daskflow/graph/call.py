@@ -65,6 +65,9 @@ class Options:
         Calls of higher priority run sooner.
     isolate
         Run each attempt in a child process.
+    batch
+        Whether several calls may share one Dask task: True (as their learned cost suggests), False,
+        or how many; None: as the Config says.
     annotations
         Further Dask annotations (``workers``, ``allow_other_workers``).
     """
@@ -75,6 +78,7 @@ class Options:
     resources: Mapping[str, float] = field(default_factory=dict)
     priority: int = 0
     isolate: bool = False
+    batch: bool | int | None = None
     annotations: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,6 +91,8 @@ class Options:
             raise ConfigurationError(f"priority={self.priority!r}: must be a number")
         if not isinstance(self.isolate, bool):
             raise ConfigurationError(f"isolate={self.isolate!r}: must be True or False")
+        if self.batch is not None:
+            check_batch(self.batch)
         _check_resources(self.resources)
 
     def annotated(self, annotations: Mapping[str, Any]) -> Options:
@@ -100,6 +106,12 @@ def check_walltime(value: object, name: str) -> None:
     """Raise ConfigurationError unless `value` is a time limit in seconds."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ConfigurationError(f"{name}={value!r}: must be a number of seconds > 0")
+
+
+def check_batch(value: object) -> None:
+    """Raise ConfigurationError unless `value` is True, False, or a number of calls."""
+    if not isinstance(value, int) or (not isinstance(value, bool) and value < 1):
+        raise ConfigurationError(f"batch={value!r}: must be True, False or an int >= 1")
 
 
 def _labels(executors: object) -> str | tuple[str, ...]:

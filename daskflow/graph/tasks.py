@@ -8,14 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from dask._task_spec import DataNode, Task, TaskRef
+from dask._task_spec import Alias, DataNode, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.typing import Key
 
 
+class _Visible(Task):
+    """A task that no optimizer may swallow, here or on the scheduler: its key is known to others."""
+
+    __slots__ = ()
+
+    @property
+    def block_fusion(self) -> bool:
+        """Never let a task be fused with another."""
+        return True
+
+
 def task(key: Key, func: Callable[..., Any], *args: object, inputs: Sequence[Key] = ()) -> Task:
     """Return the Dask task ``func(*args, *values of inputs)``."""
-    return Task(key, func, *args, *[TaskRef(k) for k in inputs])
+    return _Visible(key, func, *args, *[TaskRef(k) for k in inputs])
 
 
 def data(key: Key, value: object) -> DataNode:
@@ -46,10 +57,49 @@ class Binding(Protocol):
         """Run the call in this process, or wait for it, and return its value."""
 
     def wire_task(self) -> Any:
-        """Return the task that stands for it on its way to a scheduler."""
+        """Return the task that stands for it on its way to a scheduler, under its key."""
+
+    def wire_task_anywhere(self) -> Any:
+        """Return a task that stands for it under any key, inside any other task."""
 
 
-class CallTask(Task):
+class BoundCall:
+    """The function of a CallTask; it still means the call where Dask rebuilds the task around it."""
+
+    __slots__ = ("binding", "inputs")
+
+    def __init__(self, binding: Binding, inputs: Sequence[Key]):
+        self.binding = binding
+        self.inputs = tuple(inputs)
+
+    def __call__(self, *values: object) -> object:
+        return self.binding.run(dict(zip(self.inputs, values, strict=True)))
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _WireCall, (self.binding.wire_task_anywhere(), self.inputs)
+
+    def __dask_tokenize__(self) -> str:
+        return self.binding.key
+
+
+class _WireCall:
+    """A BoundCall that has travelled without its CallTask, whose inputs its own task still has."""
+
+    __slots__ = ("inputs", "wire")
+
+    def __init__(self, wire: Any, inputs: tuple[Key, ...]):
+        self.wire = wire
+        self.inputs = inputs
+
+    def __call__(self, *values: object) -> object:
+        given = dict(zip(self.inputs, values, strict=True))
+        return self.wire({k: given[k] for k in self.wire.dependencies})
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _WireCall, (self.wire, self.inputs)
+
+
+class CallTask(_Visible):
     """A call inside any Dask graph, bound late.
 
     Other collections copy tasks when they are built, long before anything is submitted. Called in
@@ -57,66 +107,35 @@ class CallTask(Task):
     becomes what is right at that moment: see `daskflow.futures`.
     """
 
-    __slots__ = ("binding",)
+    __slots__ = ()
 
-    def __init__(self, binding: Binding, inputs: Sequence[Key]):
-        super().__init__(binding.key, _never, *[TaskRef(k) for k in inputs])
-        self.binding = binding
-
-    @property
-    def block_fusion(self) -> bool:
-        """Never let a foreign optimizer swallow a call: its key must stay visible."""
-        return True
-
-    def __call__(self, values: Mapping[Key, Any] = {}) -> object:  # never changed
-        return self.binding.run(values)
+    @classmethod
+    def of(cls, binding: Binding, inputs: Sequence[Key]) -> CallTask:
+        """Return the task of the call behind `binding`, whose arguments are the keys `inputs`."""
+        return cls(binding.key, BoundCall(binding, inputs), *[TaskRef(k) for k in inputs])
 
     def copy(self) -> CallTask:
         return self
 
-    def substitute(self, subs: dict[Key, Any], key: Key | None = None) -> Any:
-        wanted = {k: v for k, v in subs.items() if k in self.dependencies and k != v}
-        if not wanted and (key is None or key == self.key):
-            return self
-        renamed = self.binding
-        inputs = [wanted.get(k, k) for k in self.dependencies]
-        back = {wanted.get(k, k): k for k in self.dependencies}
-        return _Renamed(key or self.key, renamed, inputs, back)
-
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _itself, (self.binding.wire_task(),)
+        bound: BoundCall = self.func
+        wire = bound.binding.wire_task()
+        renamed = {
+            k: new
+            for k, arg in zip(bound.inputs, self.args, strict=True)
+            if (new := _reference(arg)) != k
+        }
+        return _itself, (wire.substitute(renamed, key=self.key),)
 
     def __repr__(self) -> str:
         return f"<CallTask {self.key}>"
 
 
-class _Renamed(Task):
-    """A CallTask under another key, or with renamed inputs (persist and clone rename)."""
-
-    __slots__ = ("back", "binding")
-
-    def __init__(self, key: Key, binding: Binding, inputs: Sequence[Key], back: Mapping[Key, Key]):
-        super().__init__(key, _never, *[TaskRef(k) for k in inputs])
-        self.binding = binding
-        self.back = back
-
-    @property
-    def block_fusion(self) -> bool:
-        return True
-
-    def __call__(self, values: Mapping[Key, Any] = {}) -> object:  # never changed
-        return self.binding.run({self.back.get(k, k): v for k, v in values.items()})
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _renamed_wire, (self.key, self.binding.wire_task())
-
-
-def _renamed_wire(key: Key, wire: Any) -> Any:
-    return wire.substitute({}, key=key)
-
-
-def _never(*_values: object) -> object:
-    raise AssertionError("a CallTask is run by its binding")
+def _reference(argument: Any) -> Any:
+    """Return the key that an argument of a task refers to, else what it is."""
+    if isinstance(argument, Alias):
+        return argument.target
+    return argument.key if isinstance(argument, TaskRef) else argument
 
 
 def _itself(wire: Any) -> Any:

@@ -173,10 +173,14 @@ class Collector:
             values = self._client.gather([future for _, future in boxes])
         except Exception:  # noqa: BLE001 # it becomes the outcome
             values = [self._fetched_alone(future) for _, future in boxes]
-        return [
-            (batch, v.entries if isinstance(v, Box) else [v] * len(batch.calls))
-            for (batch, _), v in zip(boxes, values, strict=True)
-        ]
+        found = []
+        for (batch, _), value in zip(boxes, values, strict=True):
+            if isinstance(value, Box):
+                self._dispatcher.costs.observe(value.spent)
+                found.append((batch, value.entries))
+            else:
+                found.append((batch, [value] * len(batch.calls)))
+        return found
 
     def _fetched_alone(self, future: Any) -> object:
         try:

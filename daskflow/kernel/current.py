@@ -6,6 +6,7 @@ import atexit
 import threading
 import traceback
 from collections.abc import Iterable
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -97,22 +98,30 @@ def submit(*futures: AppFuture) -> None:
 def gather(futures: Any, *, return_exceptions: bool = False) -> Any:
     """Return the values of futures in a list, tuple or dict (nested as you like), in its shape.
 
-    With `return_exceptions`, the exception of a failed call stands in its place; else the first is
-    raised.
+    With `return_exceptions`, the exception of a failed or cancelled call stands in its place; else
+    the first is raised.
     """
     if isinstance(futures, AppFuture):
-        if not return_exceptions:
-            return futures.result()
-        return futures.exception() if futures.exception() is not None else futures.result()
+        return _outcome(futures) if return_exceptions else futures.result()
     if isinstance(futures, dict):
         values = gather(list(futures.values()), return_exceptions=return_exceptions)
         return dict(zip(futures, values, strict=True))
-    if isinstance(futures, (list | tuple, Iterable)):
+    if isinstance(futures, Iterable) and not isinstance(futures, str | bytes):
         kind = tuple if isinstance(futures, tuple) else list
         parts = list(futures)
-        submit(*(f for f in parts if isinstance(f, AppFuture)))
+        unfinished = [f for f in parts if isinstance(f, AppFuture) and not f.call.is_final]
+        if unfinished:
+            submit(*unfinished)
         return kind(gather(part, return_exceptions=return_exceptions) for part in parts)
     raise TypeError(f"gather: {futures!r} is no future, nor a list, tuple or dict of futures")
+
+
+def _outcome(future: AppFuture) -> Any:
+    try:
+        error = future.exception()
+    except CancelledError as cancelled:
+        return cancelled
+    return future.result() if error is None else error
 
 
 def wait_for_current_tasks(timeout: float | None = None) -> None:
@@ -151,8 +160,10 @@ def _as_config(config: Any) -> Config:
 
 
 def _caller() -> str:
-    for frame in reversed(traceback.extract_stack(limit=12)):
-        if Path(frame.filename).parent != Path(__file__).parent:
+    """Return the place outside this package that asked for a kernel, directly or by a demand."""
+    package = Path(__file__).parents[1]
+    for frame in reversed(traceback.extract_stack()):
+        if package not in Path(frame.filename).parents:
             return f"{frame.filename}:{frame.lineno}"
     return "an unknown place"
 

@@ -17,12 +17,16 @@ import contextvars
 import heapq
 import itertools
 import logging
+import math
 import threading
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
+
+import dask
+from dask.typing import Key
 
 from daskflow.config import Config
 from daskflow.errors import DependencyError
@@ -30,9 +34,10 @@ from daskflow.futures.failure import dependency_error
 from daskflow.futures.recording import key_of, process
 from daskflow.futures.settling import Settlement
 from daskflow.graph import tasks
-from daskflow.graph.arguments import Foreign
+from daskflow.graph.arguments import Foreign, Packed
 from daskflow.graph.call import Call, State
 from daskflow.graph.coarsen import coarsen
+from daskflow.graph.costs import Costs
 from daskflow.graph.lower import (
     Batch,
     annotations_of,
@@ -50,7 +55,36 @@ from daskflow.worker import wire
 from daskflow.worker.keys import literal_key
 
 logger = logging.getLogger("daskflow.kernel")
+_MOST_CALLS_A_GRAPH = 50_000
 SettleCalls = Callable[[Sequence[Settlement]], None]
+
+
+class _ReadyCalls:
+    """Calls that may be sent now: those of higher priority first, else in order."""
+
+    def __init__(self) -> None:
+        self._queues: dict[float, deque[Call]] = {}
+        self._order: list[float] = []
+
+    def append(self, call: Call) -> None:
+        queue = self._queues.get(call.options.priority)
+        if queue is None:
+            queue = self._queues[call.options.priority] = deque()
+            self._order = sorted(self._queues, reverse=True)
+        queue.append(call)
+
+    def extend_left(self, calls: Sequence[Call]) -> None:
+        for call in reversed(calls):
+            self._queues[call.options.priority].appendleft(call)
+
+    def pop(self) -> Call:
+        return next(q for p in self._order if (q := self._queues[p])).popleft()
+
+    def __bool__(self) -> bool:
+        return any(self._queues.values())
+
+    def __iter__(self) -> Iterator[Call]:
+        return itertools.chain.from_iterable(self._queues.values())
 
 
 class Dispatcher:
@@ -61,7 +95,8 @@ class Dispatcher:
     settle
         Ends calls: called without the lock.
     choose_label
-        Picks, of a call, the label of the executor that its batch is sent to (None: any worker).
+        Picks, of a call, the label of the executor that its batch is sent to (None: any worker),
+        given how many calls each label has already.
     """
 
     def __init__(
@@ -70,7 +105,7 @@ class Dispatcher:
         client: Any,
         rules: RetryRules,
         settle: SettleCalls,
-        choose_label: Callable[[Call], str | None],
+        choose_label: Callable[[Call, Counter[str]], str | None],
     ):
         self.lock = threading.RLock()
         self.completions = Completions(client)
@@ -81,7 +116,11 @@ class Dispatcher:
         self._settle = settle
         self._choose_label = choose_label
         self._recorded: deque[Call] = deque()
-        self._ready: deque[Call] = deque()
+        self._ready = _ReadyCalls()
+        self._alone: WeakSet[Call] = WeakSet()
+        self._calls_per_task = 1.0
+        self.costs = Costs()
+        self.slots = 1
         self._held: dict[int, list[Call]] = defaultdict(list)
         self._paused: list[tuple[float, int, Call]] = []
         self._batch_numbers = itertools.count()
@@ -160,13 +199,16 @@ class Dispatcher:
     def _submit_ready(self, *, beyond: Sequence[Call] = ()) -> list[Settlement]:
         """Submit ready calls as far as the window allows, and those of `beyond` in any case."""
         settlements: list[Settlement] = []
+        self._specs = self._new_specs()
         while True:
             room = self._config.max_in_flight - len(self.outstanding)
+            most_calls = min(_MOST_CALLS_A_GRAPH, math.ceil(room * self._calls_per_task))
             chosen: list[Call] = []
             stack = list(reversed(beyond))
+            most_tasks = max(room, len(stack))
             beyond = ()
-            while stack or (self._ready and len(chosen) < room):
-                call = stack.pop() if stack else self._ready.popleft()
+            while stack or (self._ready and len(chosen) < most_calls):
+                call = stack.pop() if stack else self._ready.pop()
                 if call.state is not State.RECORDED:
                     continue
                 missing = [p for p in call.parents if self._must_come_first(p)]
@@ -179,8 +221,8 @@ class Dispatcher:
                 elif self._can_be_sent(call, chosen, settlements):
                     call.state = State.SUBMITTED
                     chosen.append(call)
-            self._send(chosen, settlements)
-            if not chosen or not self._ready:
+            self._send(chosen, settlements, most_tasks)
+            if not chosen or not self._ready or room <= 0:
                 return settlements
 
     def _end_blocked(
@@ -201,6 +243,14 @@ class Dispatcher:
             if parent.state in (State.RECORDED, State.HELD, State.JOINING):
                 self._hold(call, parent)
                 return False
+        try:
+            self._specs(call)
+        except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
+            call.state = State.HELD
+            settlements.append((call, State.FAILED, error))
+            return False
+        if type(call.args) is not Packed:
+            return True
         foreigners = [f for f in foreigners_of(call) if f.resolved is None]
         if not foreigners:
             return True
@@ -212,6 +262,7 @@ class Dispatcher:
         # Their graphs may depend on calls that are only chosen so far.
         self._send(chosen, settlements)
         chosen.clear()
+        self._specs = self._new_specs()
         try:
             bind_collections(foreigners, self._client)
         except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
@@ -233,24 +284,32 @@ class Dispatcher:
 
         self.completions.call_soon(release)
 
-    def _send(self, calls: Sequence[Call], settlements: list[Settlement]) -> None:
+    def _send(
+        self, calls: Sequence[Call], settlements: list[Settlement], most_tasks: int | None = None
+    ) -> None:
+        """Send `calls` in batches, at most `most_tasks` of them; the rest becomes ready again."""
         if not calls:
             return
-        for call in calls:
-            call.owner = call.owner if call.owner is not process.pool else process.kernel
-        specs = SpecMaker(self._rules.policy, self._rules.decided_at_home)
-        layers: dict[Any, tuple[dict[Hashable, Any], Any]] = {}
+        busy = Counter[str]()
+        for batch in self.outstanding.values():
+            if batch.label is not None:
+                busy[batch.label] += len(batch.calls)
+        labels = [self._choose_label(call, busy) for call in calls]
+        groups = coarsen(calls, self.costs, self.slots, labels, self._alone, self._config.batch)
+        self._calls_per_task = len(calls) / len(groups)
+        if most_tasks is not None and len(groups) > most_tasks:
+            self._put_back(call for group in groups[most_tasks:] for call in group)
+            groups = groups[:most_tasks]
+        label_of = dict(zip(calls, labels, strict=True))
+        layers: dict[Any, tuple[dict[Key, Any], Any]] = {}
         sent: list[Batch] = []
-        for group in coarsen(calls):
-            label = self._choose_label(group[0])
+        for group in groups:
+            label = label_of[group[0]]
             batch = new_batch(process.run, next(self._batch_numbers), group, label)
             try:
-                task = lower_batch(batch, process.run, specs)
+                task = lower_batch(batch, process.run, self._specs)
             except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
-                for call in group:
-                    call.batch = None
-                    call.state = State.HELD
-                    settlements.append((call, State.FAILED, error))
+                self._could_not_lower(group, error, settlements)
                 continue
             known = (id(batch.options), label)
             if known not in layers:
@@ -258,12 +317,35 @@ class Dispatcher:
             layers[known][0][batch.key] = task
             sent.append(batch)
         self._submit(sent, list(layers.values()))
-        self.release_held(call for batch in sent for call in batch.calls)
+        if self._held:
+            self.release_held(call for batch in sent for call in batch.calls)
+
+    def _new_specs(self) -> SpecMaker:
+        return SpecMaker(self._rules.policy, self._rules.decided_at_home)
+
+    def _put_back(self, calls: Iterable[Call]) -> None:
+        returned = sorted(calls, key=lambda call: call.number)
+        for call in returned:
+            call.state = State.RECORDED
+        self._ready.extend_left(returned)
+
+    def _could_not_lower(
+        self, group: Sequence[Call], error: Exception, settlements: list[Settlement]
+    ) -> None:
+        """Find out which call of a group it is: each is sent alone."""
+        for call in group:
+            call.batch = None
+        if len(group) > 1:
+            self._alone.update(group)
+            self.again(group)
+        else:
+            group[0].state = State.HELD
+            settlements.append((group[0], State.FAILED, error))
 
     def _submit(self, batches: Sequence[Batch], layers: list[tuple[Any, Any]]) -> None:
         if not batches:
             return
-        new_literals: dict[Hashable, Any] = {}
+        new_literals: dict[Key, Any] = {}
         for literal in literals_of(call for batch in batches for call in batch.calls):
             if literal.remote is None:
                 literal.remote = new_literals
@@ -283,7 +365,8 @@ class Dispatcher:
     def _get(self, layers: list[tuple[Any, Any]], keys: list[Any]) -> dict[Any, Any]:
         """Send a graph; annotations of the calling thread are not its own."""
         graph = tasks.high_level_graph(layers)
-        found = self._graph_context.run(self._client.get, graph, keys, sync=False)
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+            found = self._graph_context.run(self._client.get, graph, keys, sync=False)
         return dict(zip(keys, found, strict=True))
 
     # ---- for graphs that are not ours -------------------------------------------------------

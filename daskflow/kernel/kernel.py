@@ -15,6 +15,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -89,6 +90,7 @@ class DataFlowKernel:
         rules = RetryRules(as_retry(config.retries), config.retry_handler)
         self._dispatcher = Dispatcher(config, self.client, rules, self._settle, self._choose_label)
         self._collector = Collector(self.client, self._dispatcher, rules, self._settle)
+        self._dispatcher.slots = max(1, self._count_slots())
         self._unteach = teach(self.client)
         self._collector.start()
         if self._session.host is not None:
@@ -325,15 +327,19 @@ class DataFlowKernel:
                 f"no worker of its executors has them: they have {offers!r}"
             )
 
-    def _choose_label(self, call: Call) -> str | None:
+    def _count_slots(self) -> int:
+        own = [executor.slots for executor in self.config.executors]
+        if None not in own:
+            return sum(slots or 0 for slots in own)
+        return sum(self.client.nthreads().values())
+
+    def _choose_label(self, call: Call, busy: Counter[str]) -> str | None:
         labels = call.options.executors
         if labels == "all" or len(self.config.executors) == 1:
             return None
-        busy = dict.fromkeys(labels, 0)
-        for batch in self._dispatcher.outstanding.values():
-            if batch.label in busy:
-                busy[batch.label] += 1
-        return min(busy, key=lambda label: busy[label])
+        label = min(labels, key=lambda label: busy[label])
+        busy[label] += 1
+        return label
 
     def _resolve_logs(self, call: Call) -> None:
         if call.extras is not None:

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,9 +22,13 @@ from daskflow.worker import wire
 from daskflow.worker.attempt import NO_EXTRAS, Extras, run_call, with_values
 from daskflow.worker.functions import FunctionSpec
 from daskflow.worker.outcome import Blocked, Box, Failed, Joined, NotRun, Outcome, boxed, summarized
+from daskflow.worker.wire import size_bytes
 
 Arguments = Callable[[], tuple[Sequence[Any], Mapping[str, Any]]]
 
+HAND_BACK_S = 0.1
+"""A batch that has run so long hands back the members that it has not begun."""
+NOT_RUN = NotRun()
 WHOLE = -1
 """In a `Ref`: the value itself, not one member of a Box."""
 SELF = -1
@@ -71,9 +76,28 @@ def run_batch(payload: bytes, *values: object) -> Box:
     """Run the members of a batch in order and return their outcomes; raise nothing."""
     order: Order = pickle.loads(payload)
     entries: list[object] = []
+    counts = [0] * len(order.functions)
+    seconds = [0.0] * len(order.functions)
+    sizes = [0] * len(order.functions)
+    begun_s = then_s = time.perf_counter()
     for member in order.members:
-        entries.append(_run_member(order, member, values, entries))
-    return boxed(entries)
+        if then_s - begun_s > HAND_BACK_S:
+            break
+        entry = _run_member(order, member, values, entries)
+        entries.append(entry)
+        now_s = time.perf_counter()
+        which = member.function
+        counts[which] += 1
+        seconds[which] += now_s - then_s
+        sizes[which] += size_bytes(entry)
+        then_s = now_s
+    entries += [NOT_RUN] * (len(order.members) - len(entries))
+    spent = {
+        spec.name: (n, s, b)
+        for spec, n, s, b in zip(order.functions, counts, seconds, sizes, strict=True)
+        if n
+    }
+    return boxed(entries, spent)
 
 
 def run_alone(payload: bytes, *values: object) -> object:

@@ -61,19 +61,24 @@ class Joined(Outcome):
         return self.expand(self.description)
 
 
+Spent = dict[str, tuple[int, float, int]]
+"""Of each app in a batch: how many calls ran, their seconds, the bytes of their results."""
+
+
 class Box:
     """The outcomes of the members of one batch, opaque to Dask.
 
     Dask would serialize a list element by element; a Box is one pickle.
     """
 
-    __slots__ = ("entries",)
+    __slots__ = ("entries", "spent")
 
-    def __init__(self, entries: Sequence[object]):
+    def __init__(self, entries: Sequence[object], spent: Spent | None = None):
         self.entries = entries
+        self.spent: Spent = spent or {}
 
-    def __reduce__(self) -> tuple[type[Box], tuple[Sequence[object]]]:
-        return type(self), (self.entries,)
+    def __reduce__(self) -> tuple[type[Box], tuple[Sequence[object], Spent]]:
+        return type(self), (self.entries, self.spent)
 
     def __sizeof__(self) -> int:
         return object.__sizeof__(self) + sum(map(wire.size_bytes, self.entries))
@@ -88,11 +93,10 @@ class LargeBox(Box):
     __slots__ = ()
 
 
-def boxed(entries: list[object]) -> Box:
+def boxed(entries: list[object], spent: Spent) -> Box:
     """Return the Box for `entries`, a LargeBox where they are large."""
-    box = Box(entries)
-    total = sum(map(wire.size_bytes, entries))
-    return LargeBox(entries) if total > wire.LARGE_BYTES else box
+    is_large = sum(size for _, _, size in spent.values()) > wire.LARGE_BYTES
+    return LargeBox(entries, spent) if is_large else Box(entries, spent)
 
 
 class Remote(Outcome):
@@ -110,4 +114,4 @@ REMOTE = Remote()
 def summarized(box: Box) -> Box:
     """Return a Box in which each large value of `box` is replaced by `REMOTE`."""
     limit = wire.LARGE_BYTES // max(1, len(box.entries))
-    return Box([REMOTE if wire.size_bytes(e) > limit else e for e in box.entries])
+    return Box([REMOTE if wire.size_bytes(e) > limit else e for e in box.entries], box.spent)

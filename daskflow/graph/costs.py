@@ -1,0 +1,37 @@
+"""What calls of each app cost, learned from every batch that comes home."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_WEIGHT_OF_NEW = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The mean of one call: seconds it runs, bytes of its result."""
+
+    seconds: float
+    bytes: float
+
+
+class Costs:
+    """Moving averages by app name."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Cost] = {}
+
+    def estimate(self, app_name: str) -> Cost | None:
+        """Return the cost of a call of the app; None if none has run yet."""
+        return self._known.get(app_name)
+
+    def observe(self, spent: Mapping[str, tuple[int, float, int]]) -> None:
+        """Learn from a batch: of each app, how many calls ran, their seconds and result bytes."""
+        for name, (calls, seconds, size) in spent.items():
+            new = Cost(seconds / calls, size / calls)
+            old = self._known.get(name, new)
+            self._known[name] = Cost(
+                old.seconds + _WEIGHT_OF_NEW * (new.seconds - old.seconds),
+                old.bytes + _WEIGHT_OF_NEW * (new.bytes - old.bytes),
+            )
