@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from daskflow.logs import set_file_logger, set_stream_logger
     from daskflow.retries import Retry
 
+    __version__: str
+
 _HOMES = {
     "daskflow.apps": "AUTO_LOGNAME App bash_app join_app python_app",
     "daskflow.config": "Config",
@@ -52,7 +54,61 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
-__all__ = sorted([*_HOME_OF, "__version__"])
+__all__ = [
+    "AUTO_LOGNAME",
+    "App",
+    "AppBadFormatting",
+    "AppException",
+    "AppFuture",
+    "AppTimeout",
+    "BadStdStreamFile",
+    "BashAppNoReturn",
+    "BashExitFailure",
+    "CapturedFutureError",
+    "Config",
+    "ConfigurationError",
+    "DaskflowError",
+    "DataFlowException",
+    "DataFlowKernel",
+    "DataFuture",
+    "DependencyError",
+    "DeserializationError",
+    "ExecutorError",
+    "ExistingExecutor",
+    "FailureReport",
+    "File",
+    "InvalidResourceSpecification",
+    "JoinError",
+    "KernelClosedError",
+    "KernelForkedError",
+    "LocalExecutor",
+    "MissingOutputs",
+    "NoDataFlowKernelError",
+    "Options",
+    "PropagatedException",
+    "RemoteException",
+    "Retry",
+    "SchedulerLost",
+    "SerializationError",
+    "ThreadExecutor",
+    "UnknownExecutor",
+    "VersionMismatch",
+    "WorkerLost",
+    "WouldDeadlockError",
+    "__version__",
+    "bash_app",
+    "clear",
+    "compute",
+    "dfk",
+    "gather",
+    "join_app",
+    "load",
+    "python_app",
+    "set_file_logger",
+    "set_stream_logger",
+    "submit",
+    "wait_for_current_tasks",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from dask import get_annotations
 
@@ -93,8 +93,11 @@ class App(Generic[P, R]):
         """Return a copy of this app with other options."""
         return App(self.func, self.kind, {**self._given, **changes})
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AppFuture:
-        """Record a call and return its future."""
+    def __call__(self, *args: Any, **kwargs: Any) -> AppFuture:
+        """Record a call and return its future.
+
+        Any argument may be a future instead of a value, so the function's own types do not apply.
+        """
         spec = self._spec
         options = spec.options
         annotations = get_annotations()
@@ -102,7 +105,7 @@ class App(Generic[P, R]):
             options = options.annotated(annotations)
         extras = None
         if kwargs and not _SPECIAL_SET.isdisjoint(kwargs):
-            kwargs, extras = self._take_special(cast("dict[str, Any]", kwargs))  # type: ignore[assignment] # a ParamSpec cannot be rebuilt
+            kwargs, extras = self._take_special(kwargs)
         try:
             captured, named, parents = capture(args, kwargs, process.literals)
         except SerializationError as error:
@@ -121,8 +124,7 @@ class App(Generic[P, R]):
         """
         if not iterables:
             raise TypeError("App.map needs at least one iterable")
-        call = cast("Callable[..., AppFuture]", self)
-        return [call(*args, **common) for args in zip(*iterables, strict=False)]
+        return [self(*args, **common) for args in zip(*iterables, strict=False)]
 
     def _failed_call(self, options: Options, error: SerializationError) -> AppFuture:
         call = Call(next(process.numbers), self._spec, (), None, (), options)
@@ -191,7 +193,7 @@ class App(Generic[P, R]):
         """Bind to an instance, as a function does: ``instance.app(x)`` passes the instance first."""
         if instance is None:
             return self
-        return functools.partial(cast("Callable[..., AppFuture]", self), instance)
+        return functools.partial(self, instance)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         where = reference(self.func)

@@ -42,7 +42,7 @@ _SHARES = 2
 class _Group:
     """A batch in the making."""
 
-    kind: tuple[int, str | None]
+    kind: tuple[int, str | None, bool]
     rank: int
     room: int
     calls: list[Call] = field(default_factory=list)
@@ -50,12 +50,14 @@ class _Group:
     bytes: float = 0.0
 
 
-def coarsen(
+def coarsen(  # noqa: PLR0913 # all that decides about granularity
     calls: Sequence[Call],
     costs: Costs,
     slots: int,
     labels: Sequence[str | None],
+    *,
     alone: Container[Call] = (),
+    suspects: Container[Call] = (),
     default_batch: bool | int = True,
 ) -> list[list[Call]]:
     """Group calls into batches.
@@ -72,19 +74,21 @@ def coarsen(
         The executor of each call.
     alone
         Calls that must not share a task.
+    suspects
+        Calls that may share a task with each other only.
     default_batch
         For apps whose option `batch` is None: True (learn), False (never), or a number of calls.
     """
     shares = _fair_shares(calls, slots)
     groups: list[_Group] = []
     place: dict[Call, _Group] = {}
-    open_groups: dict[tuple[int, int, str | None, int], _Group] = {}
+    open_groups: dict[tuple[int, int, str | None, bool, int], _Group] = {}
     group: _Group | None
     for call, label in zip(calls, labels, strict=True):
         rule = call.options.batch if call.options.batch is not None else default_batch
         seconds, size = _expected(call, costs)
         before = {group for p in call.parents if (group := place.get(p)) is not None}
-        kind = (id(call.options), label)
+        kind = (id(call.options), label, call in suspects)
         group = None
         is_alone = rule is False or call in alone
         if not is_alone and before:
@@ -98,7 +102,7 @@ def coarsen(
             room = 1 if is_alone else min(shares[id(call.app)], MOST_LIKE_CALLS)
             group = open_groups.get(slot)
             if group is None or is_alone or not _fits(group, seconds, size, rule, group.room):
-                group = _Group((-1, None) if is_alone else kind, rank, room)
+                group = _Group((-1, None, False) if is_alone else kind, rank, room)
                 groups.append(group)
                 if not is_alone:
                     open_groups[slot] = group

@@ -50,7 +50,7 @@ class Batch:
     label: str | None = None
     future: Any = None
     inputs: tuple[Key, ...] = ()
-    suspect: bool = False
+    is_suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,13 @@ class _Writer:
         self.members.append(Member(call.number, index, args, kwargs, refs, self._extras(call)))
 
     def payload(self) -> bytes:
-        order = Order(self.run, tuple(self.functions), tuple(self.members), tuple(self.constants))
+        order = Order(
+            self.run,
+            tuple(self.functions),
+            tuple(self.members),
+            tuple(self.constants),
+            self.own is not None and self.own.is_suspect,
+        )
         return pickle.dumps(order, protocol=5)
 
     def _extras(self, call: Call) -> Extras | None:

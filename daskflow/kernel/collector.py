@@ -245,13 +245,17 @@ class Collector:
             killed = (
                 getattr(error, "task", None) if type(error).__name__ == "KilledWorker" else None
             )
+            if killed == batch.key:
+                logger.warning(
+                    "one of %d calls of task %s killed its workers: they are run isolated",
+                    len(calls),
+                    batch.key,
+                )
+                self._dispatcher.again_isolated(calls)
+                calls = []
             for call in calls:
                 foreign = _failed_foreigner(call)
-                if killed is not None and killed != batch.key:
-                    self._dispatcher.again([call])
-                elif killed is not None:
-                    logger.warning("call %s may have killed its workers: isolated", key_of(call))
-                    call.extras = replace(call.extras or NO_EXTRAS, isolate=True)
+                if killed is not None:
                     self._dispatcher.again([call])
                 elif foreign is not None:
                     failure = DependencyError(key_of(call), str(foreign), error)

@@ -118,6 +118,7 @@ class Dispatcher:
         self._recorded: deque[Call] = deque()
         self._ready = _ReadyCalls()
         self._alone: WeakSet[Call] = WeakSet()
+        self._suspects: WeakSet[Call] = WeakSet()
         self._calls_per_task = 1.0
         self.costs = Costs()
         self.slots = 1
@@ -155,6 +156,12 @@ class Dispatcher:
                     heapq.heappush(self._paused, (due_s, call.number, call))
                 else:
                     self._ready.append(call)
+
+    def again_isolated(self, calls: Sequence[Call]) -> None:
+        """Take back calls one of which may have killed its workers: a child process will tell."""
+        with self.lock:
+            self._suspects.update(calls)
+            self.again(calls)
 
     def next_pause_s(self) -> float | None:
         """Return in how many seconds a paused call is due; None if none is paused."""
@@ -295,7 +302,15 @@ class Dispatcher:
             if batch.label is not None:
                 busy[batch.label] += len(batch.calls)
         labels = [self._choose_label(call, busy) for call in calls]
-        groups = coarsen(calls, self.costs, self.slots, labels, self._alone, self._config.batch)
+        groups = coarsen(
+            calls,
+            self.costs,
+            self.slots,
+            labels,
+            alone=self._alone,
+            suspects=self._suspects,
+            default_batch=self._config.batch,
+        )
         self._calls_per_task = len(calls) / len(groups)
         if most_tasks is not None and len(groups) > most_tasks:
             self._put_back(call for group in groups[most_tasks:] for call in group)
@@ -306,6 +321,7 @@ class Dispatcher:
         for group in groups:
             label = label_of[group[0]]
             batch = new_batch(process.run, next(self._batch_numbers), group, label)
+            batch.is_suspect = group[0] in self._suspects
             try:
                 task = lower_batch(batch, process.run, self._specs)
             except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
@@ -385,7 +401,8 @@ class Dispatcher:
             if call.state is State.RECORDED:
                 settlements = self._submit_ready(beyond=[call])
             task = None
-            if call.batch is not None and call.batch.future is not None:
+            is_open_join = call.app.kind == "join" and not call.is_final
+            if not is_open_join and call.batch is not None and call.batch.future is not None:
                 task = lower_exposed(call, key_of(call), process.run, SpecMaker(self._rules.policy))
                 future = self._get([({task.key: task}, {})], [task.key])[task.key]
                 self._exposed[call] = task, future

@@ -34,7 +34,6 @@ class OpenSession:
 
     def __init__(self, config: Config):
         self._closers: list[Callable[[], object]] = []
-        self._lost: Callable[[str], object] | None = None
         existing = next((e for e in config.executors if isinstance(e, ExistingExecutor)), None)
         self.labels = [executor.label for executor in config.executors]
         try:
@@ -50,6 +49,9 @@ class OpenSession:
                 if is_ours:
                     self._closers.append(self._close_client)
                 check_versions(self.client)
+            from daskflow.executors.loss import LossGuard  # imports distributed
+
+            self.client.register_plugin(LossGuard())
             self._prefer_order()
             session = Session(
                 client=self.client,

@@ -12,15 +12,20 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from daskflow.errors import DeserializationError
+from daskflow.errors import DeserializationError, WorkerLost
 from daskflow.worker import wire
-from daskflow.worker.attempt import NO_EXTRAS, Extras, run_call, with_values
+from daskflow.worker.attempt import NO_EXTRAS, Extras, failed, run_call, with_values
 from daskflow.worker.functions import FunctionSpec
+from daskflow.worker.isolate import give, how_it_ended, start_child
+from daskflow.worker.keys import call_key, clean_name
 from daskflow.worker.outcome import Blocked, Box, Failed, Joined, NotRun, Outcome, boxed, summarized
 from daskflow.worker.wire import size_bytes
 
@@ -70,11 +75,14 @@ class Order(NamedTuple):
     functions: tuple[FunctionSpec, ...]
     members: tuple[Member, ...]
     constants: tuple[object, ...] = ()
+    is_suspect: bool = False
 
 
 def run_batch(payload: bytes, *values: object) -> Box:
     """Run the members of a batch in order and return their outcomes; raise nothing."""
     order: Order = pickle.loads(payload)
+    if order.is_suspect:
+        return run_suspects(payload, order, values)
     entries: list[object] = []
     counts = [0] * len(order.functions)
     seconds = [0.0] * len(order.functions)
@@ -98,6 +106,48 @@ def run_batch(payload: bytes, *values: object) -> Box:
         if n
     }
     return boxed(entries, spent)
+
+
+def lost_batch(payload: bytes, *_values: object) -> Box:
+    """Stand for a batch whose Box was lost: none of its members is run."""
+    order: Order = pickle.loads(payload)
+    return Box([NOT_RUN] * len(order.members))
+
+
+def run_suspects(payload: bytes, order: Order, values: Sequence[object]) -> Box:
+    """Run a batch, one of whose members may kill its process, in child processes.
+
+    A child runs the members one after the other and tells the outcome of each. If it dies, the one it
+    was running is to blame, and another child goes on with the next.
+    """
+    entries: list[object] = []
+    while len(entries) < len(order.members):
+        child, answers = start_child("daskflow.worker.batch:serve_suspects")
+        with answers:
+            give(child, wire.dumps((payload, values, entries)))
+            with suppress(EOFError, pickle.UnpicklingError):
+                while True:
+                    entries.append(pickle.load(answers))
+            exitcode = child.wait()
+        if len(entries) < len(order.members):
+            member = order.members[len(entries)]
+            spec = order.functions[member.function]
+            error = WorkerLost(spec.name, how_it_ended(exitcode))
+            key = call_key(clean_name(spec.name), order.run, member.number)
+            entries.append(failed(spec, key, error, 1))
+    return boxed(entries, {})
+
+
+def serve_suspects(descriptor: int) -> None:
+    """Run the rest of a suspect batch and write each outcome to `descriptor` (in the child)."""
+    os.set_inheritable(descriptor, False)
+    payload, values, entries = pickle.load(sys.stdin.buffer)  # our own parent
+    order: Order = pickle.loads(payload)
+    with os.fdopen(descriptor, "wb") as answers:
+        for member in order.members[len(entries) :]:
+            entries.append(_run_member(order, member, values, entries))
+            answers.write(wire.dumps(entries[-1]))
+            answers.flush()
 
 
 def run_alone(payload: bytes, *values: object) -> object:

@@ -11,9 +11,10 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from daskflow.errors import WorkerLost
 from daskflow.worker import wire
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from daskflow.worker.attempt import Extras
 
 _CHILD = (
-    "import sys; sys.path[:] = sys.argv[2:]; "
-    "from daskflow.worker.isolate import serve; serve(int(sys.argv[1]))"
+    "import sys; sys.path[:] = sys.argv[3:]; import importlib; "
+    "module, name = sys.argv[1].split(':'); "
+    "getattr(importlib.import_module(module), name)(int(sys.argv[2]))"
 )
 
 
@@ -48,24 +50,16 @@ def run_isolated(
 
     args, kwargs = arguments()
     order = wire.dumps((replace(spec, isolate=False), key, args, dict(kwargs), extras))
-    readable, writable = os.pipe()
-    try:
-        child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, str(writable), *_python_path()],
-            stdin=subprocess.PIPE,
-            pass_fds=(writable,),
-            start_new_session=True,
-        )
-    finally:
-        os.close(writable)
-    with open(readable, "rb") as answers, Guard(key, walltime_s) as guard:  # noqa: PTH123 # a descriptor
+    child, answers = start_child("daskflow.worker.isolate:serve")
+    with answers, Guard(key, walltime_s) as guard:
         guard.attach(child)
-        answer = _exchange(child, order, answers)
+        give(child, order)
+        answer = answers.read()
         exitcode = child.wait()
     if guard.reason is not None:
         raise_interrupted(guard, spec.name, walltime_s)
     if not answer:
-        raise WorkerLost(spec.name, _how_it_ended(exitcode))
+        raise WorkerLost(spec.name, how_it_ended(exitcode))
     result = pickle.loads(answer)
     if isinstance(result, ExceptionRecord):
         raise result.rebuild()
@@ -73,18 +67,33 @@ def run_isolated(
     return result
 
 
-def _exchange(child: subprocess.Popen[bytes], order: bytes, answers: Any) -> bytes:
-    assert child.stdin is not None
+def start_child(serve: str) -> tuple[subprocess.Popen[bytes], BinaryIO]:
+    """Start a child that runs the function `serve` (``"module:name"``) of a descriptor.
+
+    Returns the child and what it writes to that descriptor.
+    """
+    readable, writable = os.pipe()
     try:
-        with child.stdin:
-            child.stdin.write(order)
-    except BrokenPipeError:
-        pass
-    answer: bytes = answers.read()
-    return answer
+        child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, serve, str(writable), *_python_path()],
+            stdin=subprocess.PIPE,
+            pass_fds=(writable,),
+            start_new_session=True,
+        )
+    finally:
+        os.close(writable)
+    return child, os.fdopen(readable, "rb")
 
 
-def _how_it_ended(exitcode: int) -> str:
+def give(child: subprocess.Popen[bytes], order: bytes) -> None:
+    """Write its order to a child, which may be dead already."""
+    assert child.stdin is not None
+    with suppress(BrokenPipeError), child.stdin:
+        child.stdin.write(order)
+
+
+def how_it_ended(exitcode: int) -> str:
+    """Say in words what an exit code of `subprocess` means."""
     return f"exit code {exitcode}" if exitcode >= 0 else f"signal {-exitcode}"
 
 

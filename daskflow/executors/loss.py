@@ -1,0 +1,41 @@
+"""A scheduler plugin: what has been reported finished is not run again when its worker is lost.
+
+Dask runs a lost task again if others on the scheduler still need it. But the values of a Box are at home
+already. So a Box that leaves the memory of all workers becomes a task that answers "not run" for each
+member: whoever needs them is sent again by the kernel, with the values that it has.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+from daskflow.graph import tasks
+from daskflow.worker.batch import lost_batch, run_batch
+
+
+class LossGuard(SchedulerPlugin):  # type: ignore[misc] # distributed has no types here
+    """Turns Boxes that are lost into Boxes of "not run"."""
+
+    name = "daskflow-loss-guard"
+    idempotent = True
+
+    async def start(self, scheduler: Any) -> None:
+        """Remember the scheduler."""
+        self._scheduler = scheduler
+
+    def transition(self, key: Any, start: str, finish: str, *_args: Any, **_kwargs: Any) -> None:
+        """Watch for a Box that is no longer in memory."""
+        if start != "memory" or finish != "released":
+            return
+        state = self._scheduler.tasks.get(key)
+        if state is None or not (state.type or "").endswith("outcome.Box"):
+            return
+        spec = state.run_spec
+        if getattr(spec, "func", None) is run_batch:
+            state.run_spec = tasks.task(key, lost_batch, spec.args[0], inputs=_inputs(spec))
+
+
+def _inputs(spec: Any) -> list[Any]:
+    return [reference.key for reference in spec.args[1:]]
