@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import pickle
 import subprocess
@@ -25,6 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakSet
 
 import cloudpickle
 
@@ -109,6 +111,7 @@ class HostProcess:
         self._answers: IO[bytes] = os.fdopen(readable, "rb")
         self._lock = threading.Lock()
         self._stopping = False
+        _hosts.add(self)
 
     @property
     def pid(self) -> int:
@@ -147,6 +150,13 @@ class HostProcess:
             self._process.wait()
         self._answers.close()
 
+    def leave_to_the_parent(self) -> None:
+        """Let go of the host in a forked child, whose open pipe would hide the end of its parent."""
+        self._stopping = True
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._process.stdin.fileno())
+
     def _ask(self, order: str, content: object) -> object:
         with self._lock:
             try:
@@ -162,6 +172,17 @@ class HostProcess:
         if not good:
             raise SchedulerLost(f"the scheduler process could not start: {answer}")
         return answer
+
+
+_hosts: WeakSet[HostProcess] = WeakSet()
+
+
+def _leave_hosts_to_the_parent() -> None:
+    for host in list(_hosts):
+        host.leave_to_the_parent()
+
+
+os.register_at_fork(after_in_child=_leave_hosts_to_the_parent)
 
 
 def main(descriptor: int) -> None:
@@ -250,6 +271,8 @@ class _Host:
             self._scheduler.log_event(TROUBLE_TOPIC, report)
 
     async def _stop(self) -> None:
+        # What distributed has to say about workers that leave tasks behind is no news now.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         closing = [nanny.close(timeout=2) for nanny in self._nannies]
         with contextlib.suppress(Exception):
             await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), 4)

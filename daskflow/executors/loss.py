@@ -15,7 +15,7 @@ from daskflow.graph import tasks
 from daskflow.worker.batch import lost_batch, run_batch
 
 
-class LossGuard(SchedulerPlugin):  # type: ignore[misc] # distributed has no types here
+class LossGuard(SchedulerPlugin):
     """Turns Boxes that are lost into Boxes of "not run"."""
 
     name = "daskflow-loss-guard"

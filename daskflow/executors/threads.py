@@ -78,13 +78,15 @@ def _quieted() -> Callable[[], None]:
     distributed lets these loggers say INFO unless the user's Dask configuration says otherwise.
     """
     loggers = [logging.getLogger(f"distributed.{name}") for name in ("core", "worker")]
-    changed = [logger for logger in loggers if logger.level == logging.INFO]
-    for logger in changed:
+    changed = [
+        (logger, logger.level) for logger in loggers if logger.getEffectiveLevel() == logging.INFO
+    ]
+    for logger, _level in changed:
         logger.setLevel(logging.WARNING)
 
     def undo() -> None:
-        for logger in changed:
+        for logger, level in changed:
             if logger.level == logging.WARNING:
-                logger.setLevel(logging.INFO)
+                logger.setLevel(level)
 
     return undo

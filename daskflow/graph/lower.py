@@ -94,6 +94,7 @@ class _Writer:
             tuple(self.members),
             tuple(self.constants),
             self.own is not None and self.own.is_suspect,
+            self.own.key if self.own is not None else "",
         )
         return pickle.dumps(order, protocol=5)
 

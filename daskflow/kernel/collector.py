@@ -29,6 +29,7 @@ from daskflow.kernel.dispatcher import Dispatcher, SettleCalls
 from daskflow.kernel.retry import Final, RetryRules
 from daskflow.worker.attempt import NO_EXTRAS
 from daskflow.worker.batch import attach_report, summarize
+from daskflow.worker.handback import HandBack
 from daskflow.worker.outcome import REMOTE, Blocked, Box, Failed, Joined, LargeBox, NotRun
 
 logger = logging.getLogger("daskflow.kernel")
@@ -189,6 +190,22 @@ class Collector:
             return NotRun()
         except Exception as error:  # noqa: BLE001 # it becomes the outcome
             return error
+
+    def hand_back(self, told: HandBack) -> None:
+        """Take what a batch that runs long has done, and what it gives up (in the thread)."""
+        settlements: list[Settlement] = []
+        with self._dispatcher.lock:
+            self._dispatcher.costs.observe({told.app_name: (1, told.seconds, 0)})
+            batch = self._dispatcher.outstanding.get(told.key)
+            if batch is None:
+                return
+            for call, entry in zip(batch.calls, told.ended, strict=False):
+                if call.batch is batch and not call.is_final:
+                    self._read_entry(call, entry, settlements)
+            for call in batch.calls[told.revoked_from :]:
+                if call.batch is batch and not call.is_final:
+                    self._read_entry(call, NotRun(), settlements)
+        self._settle(settlements)
 
     # ---- what an outcome means --------------------------------------------------------------
 

@@ -13,10 +13,11 @@ import contextlib
 import itertools
 import logging
 import os
+import pickle
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
 from types import TracebackType
@@ -49,9 +50,11 @@ from daskflow.kernel.retry import RetryRules
 from daskflow.logs import new_run_folder, set_file_logger
 from daskflow.retries import as_retry
 from daskflow.worker.batch import pick
-from daskflow.worker.running import interrupt, is_inside_call
+from daskflow.worker.handback import TOPIC
+from daskflow.worker.running import interrupt, interrupt_all, is_inside_call
 
 logger = logging.getLogger("daskflow.kernel")
+_END_TIMEOUT_S = 3.0
 
 
 class DataFlowKernel:
@@ -93,6 +96,7 @@ class DataFlowKernel:
         self._dispatcher.slots = max(1, self._count_slots())
         self._unteach = teach(self.client)
         self._collector.start()
+        self.client.subscribe_topic(TOPIC + process.run, self._on_hand_back)
         if self._session.host is not None:
             self._session.host.watch(self._on_lost)
             self._workers_left = sum(getattr(e, "workers", 1) for e in config.executors)
@@ -180,13 +184,13 @@ class DataFlowKernel:
             )
         batch = call.batch
         if len(batch.calls) == 1:
-            return self.client.gather(batch.future).entries[0]
+            return self.client.gather(batch.future, direct=True).entries[0]
         key = f"pick-{call.member}-of-{batch.key}"
         graph = tasks.high_level_graph(
             [({key: tasks.task(key, pick, call.member, inputs=[batch.key])}, {})]
         )
         (future,) = self.client.get(graph, [key], sync=False)
-        return self.client.gather(future)
+        return self.client.gather(future, direct=True)
 
     def wire_task(self, call: Call) -> Any:
         """Return the Dask task that stands for the call in a graph on its way to the scheduler."""
@@ -230,8 +234,7 @@ class DataFlowKernel:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._check_usable()
         self._dispatcher.flush()
-        calls = [*self._dispatcher.unfinished(), *self._collector.joining()]
-        for call in calls:
+        for call in self._unfinished():
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             AppFuture.wait_for(call, left)
 
@@ -240,19 +243,24 @@ class DataFlowKernel:
 
         With `wait`, all recorded calls are run first. Harmless when repeated.
         """
+        if self._pid != os.getpid():  # a forked child leaves it to the parent
+            return 0
         if wait and not self._closed:
-            self.wait_for_current_tasks()
+            self._run_to_the_end()
         with self._close_lock:
             if self._closed:
                 return 0
             self._closed = True
         if process.kernel is self:
             process.kernel = None
-        unfinished = [*self._dispatcher.unfinished(), *self._collector.joining()]
+        unfinished = self._unfinished()
+        submitted = [call.batch for call in unfinished if call.state is State.SUBMITTED]
         self._collector.stop()
         error = CancelledError("the kernel was closed before this call had ended")
         self._settle([(call, State.CANCELLED, error) for call in unfinished])
         self._unteach()
+        if submitted and self._lost is None:
+            self._end_all_on_workers({batch.key: batch.future for batch in submitted})
         self._session.close()
         logger.info("kernel closed, %d calls cancelled", len(unfinished))
         self._stop_log()
@@ -269,7 +277,7 @@ class DataFlowKernel:
     ) -> None:
         try:
             if kind is None and self.config.exit_mode == "wait" and not self._closed:
-                self.wait_for_current_tasks()
+                self._run_to_the_end()
         except BaseException:
             kind = KeyboardInterrupt
             raise
@@ -290,6 +298,19 @@ class DataFlowKernel:
     def is_closed(self) -> bool:
         """Whether the kernel has been closed."""
         return self._closed
+
+    def _unfinished(self) -> list[Call]:
+        return [*self._dispatcher.unfinished(), *self._collector.joining()]
+
+    def _run_to_the_end(self) -> None:
+        """Run and wait for all calls, also for those that done-callbacks record meanwhile."""
+        while True:
+            self.wait_for_current_tasks()
+            callbacks_are_through = threading.Event()
+            self._dispatcher.completions.call_soon(callbacks_are_through.set)
+            callbacks_are_through.wait()
+            if not self._unfinished():
+                return
 
     def _check_usable(self) -> None:
         if self._pid != os.getpid():
@@ -374,12 +395,29 @@ class DataFlowKernel:
 
         self.client.loop.add_callback(end)
 
+    def _end_all_on_workers(self, tasks_left: Mapping[str, Any]) -> None:
+        """Let no task of this kernel wait or run on workers that may go on without it."""
+        interrupt_all(process.run)  # those of a ThreadExecutor
+        if self._session.host is not None:
+            return  # its workers end with it
+
+        async def end() -> None:
+            await self.client.cancel([f for f in tasks_left.values() if f is not None], force=True)
+            await self.client.run(interrupt_all, process.run, on_error="ignore")
+
+        with contextlib.suppress(Exception):
+            self.client.sync(end, callback_timeout=_END_TIMEOUT_S)
+
     def _on_lost(self, how: str) -> None:
         self._lost = how
         logger.error("%s", how)
         error = SchedulerLost(how)
-        unfinished = [*self._dispatcher.unfinished(), *self._collector.joining()]
-        self._settle([(call, State.FAILED, error) for call in unfinished])
+        self._settle([(call, State.FAILED, error) for call in self._unfinished()])
+
+    def _on_hand_back(self, event: tuple[float, bytes]) -> None:
+        self._dispatcher.completions.call_soon(
+            lambda: self._collector.hand_back(pickle.loads(event[1]))
+        )
 
     def _on_trouble(self, event: tuple[float, dict[str, str]]) -> None:
         report = event[1]

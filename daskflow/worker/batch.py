@@ -16,12 +16,12 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from daskflow.errors import DeserializationError, WorkerLost
-from daskflow.worker import wire
+from daskflow.worker import handback, wire
 from daskflow.worker.attempt import NO_EXTRAS, Extras, failed, run_call, with_values
 from daskflow.worker.functions import FunctionSpec
 from daskflow.worker.isolate import give, how_it_ended, start_child
@@ -31,8 +31,6 @@ from daskflow.worker.wire import size_bytes
 
 Arguments = Callable[[], tuple[Sequence[Any], Mapping[str, Any]]]
 
-HAND_BACK_S = 0.1
-"""A batch that has run so long hands back the members that it has not begun."""
 NOT_RUN = NotRun()
 WHOLE = -1
 """In a `Ref`: the value itself, not one member of a Box."""
@@ -76,6 +74,7 @@ class Order(NamedTuple):
     members: tuple[Member, ...]
     constants: tuple[object, ...] = ()
     is_suspect: bool = False
+    key: str = ""
 
 
 def run_batch(payload: bytes, *values: object) -> Box:
@@ -88,17 +87,20 @@ def run_batch(payload: bytes, *values: object) -> Box:
     seconds = [0.0] * len(order.functions)
     sizes = [0] * len(order.functions)
     begun_s = then_s = time.perf_counter()
-    for member in order.members:
-        if then_s - begun_s > HAND_BACK_S:
-            break
-        entry = _run_member(order, member, values, entries)
-        entries.append(entry)
-        now_s = time.perf_counter()
-        which = member.function
-        counts[which] += 1
-        seconds[which] += now_s - then_s
-        sizes[which] += size_bytes(entry)
-        then_s = now_s
+    with _claims(order, entries) as claims:
+        for index, member in enumerate(order.members):
+            if then_s - begun_s > handback.LONG_S:
+                break
+            if claims is not None and not claims.begin(index, then_s):
+                break
+            entry = _run_member(order, member, values, entries)
+            entries.append(entry)
+            now_s = time.perf_counter()
+            which = member.function
+            counts[which] += 1
+            seconds[which] += now_s - then_s
+            sizes[which] += size_bytes(entry)
+            then_s = now_s
     entries += [NOT_RUN] * (len(order.members) - len(entries))
     spent = {
         spec.name: (n, s, b)
@@ -106,6 +108,27 @@ def run_batch(payload: bytes, *values: object) -> Box:
         if n
     }
     return boxed(entries, spent)
+
+
+@contextmanager
+def _claims(order: Order, entries: list[object]) -> Iterator[handback.Claims | None]:
+    """Let the watcher look at a batch of several members while it runs."""
+    tell = handback.teller(order.run) if len(order.members) > 1 else None
+    if tell is None:
+        yield None
+        return
+    claims = handback.Claims(
+        order.key,
+        entries,
+        len(order.members),
+        lambda index: order.functions[order.members[index].function].name,
+        tell,
+    )
+    handback.watcher.watch(claims)
+    try:
+        yield claims
+    finally:
+        handback.watcher.forget(claims)
 
 
 def lost_batch(payload: bytes, *_values: object) -> Box:
