@@ -24,6 +24,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from types import TracebackType
 
+from daskflow.worker import orphans
+
 KILL_GRACE_S = 3.0
 
 
@@ -75,11 +77,15 @@ class Guard:
             self._closed = True
             if _running.get(self.key) is self:
                 del _running[self.key]
-            if self.reason is not None and self._process is None:
-                _raise_in_thread(self.thread_id, None)
+            if self._process is None:
+                if self.reason is not None:
+                    _raise_in_thread(self.thread_id, None)
+            elif self.reason is None:
+                orphans.forget(self._process.pid)
 
     def attach(self, process: subprocess.Popen[bytes]) -> None:
         """Say that the work is done by `process` (a leader of its own process group)."""
+        orphans.watch(process.pid)
         with _lock:
             self._process = process
             reason = self.reason
@@ -107,6 +113,11 @@ def interrupt(keys: Iterable[str]) -> list[str]:
     return [guard.key for guard in guards if guard.stop(Reason.CANCELLED)]
 
 
+def interrupt_all(run: str) -> list[str]:
+    """Cancel the calls of `run` that run in this process; return them."""
+    return interrupt(key for key in running_keys() if run in key)
+
+
 def running_keys() -> list[str]:
     """Return the keys of the calls that run in this process."""
     with _lock:
@@ -128,6 +139,8 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End a process and all its children: TERM now, KILL after a grace period."""
     if _signal_group(process, signal.SIGTERM):
         _watchdog.watch_group(process, time.monotonic() + KILL_GRACE_S)
+    else:
+        orphans.forget(process.pid)
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
@@ -177,6 +190,7 @@ class _Watchdog:
                 target.stop(Reason.WALLTIME)
             else:
                 _signal_group(target, signal.SIGKILL)
+                orphans.forget(target.pid)
 
 
 _lock = threading.RLock()
