@@ -1,0 +1,5 @@
+"""``python -m daskflow``: the command line."""
+
+from daskflow.cli import main
+
+main()
