@@ -60,3 +60,11 @@ def _nothing_left_behind() -> Iterator[None]:
     yield
     for _ in process.pool.drain():
         pass
+
+
+@pytest.fixture
+def without_kernel() -> Iterator[None]:
+    """No kernel is loaded, and the test loads none."""
+    assert process.kernel is None
+    yield
+    assert process.kernel is None

@@ -1,13 +1,15 @@
-"""The only module that touches Dask's task specification (``dask._task_spec``, formally private).
+"""The only module that touches Dask's task specification and expressions (both formally private).
 
 Stable from dask 2024.12 to 2026.8; tested against the oldest and the newest version supported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
+from dask._expr import _HLGExprSequence
 from dask._task_spec import Alias, DataNode, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.typing import Key
@@ -27,6 +29,33 @@ class _Visible(Task):
 def task(key: Key, func: Callable[..., Any], *args: object, inputs: Sequence[Key] = ()) -> Task:
     """Return the Dask task ``func(*args, *values of inputs)``."""
     return _Visible(key, func, *args, *[TaskRef(k) for k in inputs])
+
+
+@contextmanager
+def order_kept() -> Iterator[None]:
+    """Let Dask return the values of mixed collections in the order asked.
+
+    dask 2025.4 to 2026.8 groups them by optimizer, and forgets the order (`_tune_down`).
+    """
+    global _tune_down
+    if _tune_down is None:
+        _tune_down = _HLGExprSequence._tune_down
+        setattr(_HLGExprSequence, "_tune_down", _tune_down_unless_kept)  # noqa: B010 # mypy
+    keeper = object()
+    _keepers.add(keeper)
+    try:
+        yield
+    finally:
+        _keepers.discard(keeper)
+
+
+_keepers: set[object] = set()
+_tune_down: Callable[[Any], Any] | None = None
+
+
+def _tune_down_unless_kept(sequence: Any) -> Any:
+    assert _tune_down is not None
+    return None if _keepers else _tune_down(sequence)
 
 
 def data(key: Key, value: object) -> DataNode:
@@ -118,7 +147,7 @@ class CallTask(_Visible):
         return self
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        bound: BoundCall = self.func
+        bound: Any = self.func
         wire = bound.binding.wire_task()
         renamed = {
             k: new

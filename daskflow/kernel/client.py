@@ -1,12 +1,18 @@
 """Teach a Dask client our futures: in ``submit``, ``map`` and ``gather``, which ask no collection.
 
 Dask from 2026 on knows how to take them in ``submit``; no version does in ``gather``.
+
+A client pickles a graph under a lock that its event loop needs, too. Pickling a graph with our calls in
+it may have to wait for one (a join's), hence for the loop, so the graph is pickled before.
 """
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
+
+from distributed.protocol.pickle import dumps
 
 from daskflow.futures.appfuture import AppFuture
 
@@ -28,13 +34,34 @@ def teach(client: Any) -> Callable[[], None]:
             return futures.result()
         return gather(_replaced(client, futures), *args, **kwargs)
 
+    graph_to_futures = client._graph_to_futures
+
+    def taught_graph_to_futures(expr: Any, *args: Any, **kwargs: Any) -> Any:
+        return graph_to_futures(_Pickled(expr), *args, **kwargs)
+
     client.submit, client.map, client.gather = taught_submit, taught_map, taught_gather
+    client._graph_to_futures = taught_graph_to_futures
 
     def undo() -> None:
-        for name in ("submit", "map", "gather"):
+        for name in ("submit", "map", "gather", "_graph_to_futures"):
             client.__dict__.pop(name, None)
 
     return undo
+
+
+class _Pickled:
+    """Something pickled already; on the other side it is what it was."""
+
+    def __init__(self, content: Any):
+        self._buffers: list[pickle.PickleBuffer] = []
+        self._data = dumps(content, buffer_callback=self._buffers.append)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _loads, (self._data, *self._buffers)
+
+
+def _loads(data: bytes, *buffers: Any) -> Any:
+    return pickle.loads(data, buffers=buffers)
 
 
 def _has_ours(values: Any) -> bool:

@@ -17,6 +17,7 @@ from daskflow.errors import ConfigurationError, NoDataFlowKernelError
 from daskflow.executors import ExistingExecutor
 from daskflow.futures.appfuture import AppFuture
 from daskflow.futures.recording import process, warn_of_calls_never_run
+from daskflow.graph import tasks
 from daskflow.kernel.kernel import DataFlowKernel
 from daskflow.worker.running import is_inside_call
 
@@ -131,7 +132,7 @@ def wait_for_current_tasks(timeout: float | None = None) -> None:
 
 def compute(*collections: Any, **kwargs: Any) -> tuple[Any, ...]:
     """Do as `dask.compute`, but return the values in the order asked, whatever is mixed."""
-    with dask.config.set({"optimization.tune.active": False}):
+    with tasks.order_kept():
         values: tuple[Any, ...] = dask.compute(*collections, **kwargs)
     return values
 

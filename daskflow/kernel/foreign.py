@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import dask
-
 from daskflow.futures.local import finalized
+from daskflow.graph import tasks
 from daskflow.graph.arguments import Foreign
 from daskflow.graph.lower import Bound
 
@@ -37,7 +36,7 @@ def _computed(collection: Any, client: Any) -> Bound:
     finite = finalized(collection)
     bound = _computing.get(finite)
     if bound is None:
-        with dask.config.set({"optimization.tune.active": False}):
+        with tasks.order_kept():
             future = client.compute(collection)
         bound = Bound(key=future.key, keeps=(future, finite))
         _computing[finite] = bound

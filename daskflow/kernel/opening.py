@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping
 from importlib import metadata, util
 from typing import Any
 
-import dask
-
 from daskflow.config import Config
 from daskflow.errors import VersionMismatch
 from daskflow.executors import ExistingExecutor
 from daskflow.executors.base import LABEL_CAPACITY, Session
 from daskflow.executors.host import HostProcess, SchedulerSettings
+from daskflow.graph import tasks
 from daskflow.graph.lower import label_resource
 
 logger = logging.getLogger("daskflow.kernel")
@@ -52,7 +51,7 @@ class OpenSession:
             from daskflow.executors.loss import LossGuard  # imports distributed
 
             self.client.register_plugin(LossGuard())
-            self._prefer_order()
+            self._closers.append(self._keep_order())
             session = Session(
                 client=self.client,
                 host=self.host,
@@ -82,11 +81,10 @@ class OpenSession:
         with contextlib.suppress(TimeoutError):
             self.client.close(timeout=2)
 
-    def _prefer_order(self) -> None:
-        # dask 2025.4 to 2026.8 returns the values of mixed collections in another order than asked
-        # (HighLevelGraphs are grouped by optimizer); without this step it keeps the order.
-        setting = dask.config.set({"optimization.tune.active": False})
-        self._closers.append(lambda: setting.__exit__(None, None, None))
+    def _keep_order(self) -> Callable[[], object]:
+        kept = contextlib.ExitStack()
+        kept.enter_context(tasks.order_kept())
+        return kept.close
 
 
 def _own_client(host: HostProcess, config: Config) -> tuple[Any, Any]:
