@@ -55,6 +55,7 @@ from daskflow.worker.running import interrupt, interrupt_all, is_inside_call
 
 logger = logging.getLogger("daskflow.kernel")
 _END_TIMEOUT_S = 3.0
+_FLUSH_TIMEOUT_S = 1.0
 
 
 class DataFlowKernel:
@@ -116,7 +117,7 @@ class DataFlowKernel:
         if self._is_eager:
             self._flush_soon()
         elif waiting >= self.config.submit_every:
-            self._dispatcher.flush()
+            self._flush_and_wait()
 
     def adopt(self, call: Call) -> None:
         """Take a call that was made elsewhere: before there was a kernel, or by a join body.
@@ -137,10 +138,7 @@ class DataFlowKernel:
         self._check_usable()
         if call.app.derived and call.state is State.RECORDED:
             self._dispatcher.record(call)
-        if self._collector.is_this_thread():
-            self._flush_soon()
-        else:
-            self._dispatcher.flush()
+        self._flush_soon()
 
     def check_may_wait(self) -> None:
         """Raise if this thread must not wait for a call."""
@@ -169,10 +167,7 @@ class DataFlowKernel:
             self._end_on_workers([call], batch)
         for each in inner:
             self.cancel(each)
-        if self._collector.is_this_thread():
-            self._flush_soon()
-        else:
-            self._dispatcher.flush()
+        self._flush_soon()
         return call.state is State.CANCELLED
 
     def fetch(self, call: Call) -> Any:
@@ -221,7 +216,7 @@ class DataFlowKernel:
             if future.call.app.derived and not future.call.is_final:
                 self.demand(future.call)
         self._check_usable()
-        self._dispatcher.flush()
+        self._flush_and_wait()
 
     def wait_for_current_tasks(self, timeout: float | None = None) -> None:
         """Run and wait for all calls recorded so far.
@@ -233,7 +228,7 @@ class DataFlowKernel:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         self._check_usable()
-        self._dispatcher.flush()
+        self._flush_soon()
         for call in self._unfinished():
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             AppFuture.wait_for(call, left)
@@ -367,9 +362,18 @@ class DataFlowKernel:
             call.extras = call.extras.with_log_folder(AUTO_FOLDER, self.log_folder(), key_of(call))
 
     def _flush_soon(self) -> None:
+        """Submit what can be, in the collector's thread: there, no Ctrl-C can tear it apart."""
         if not self._flush_is_due:
             self._flush_is_due = True
             self._dispatcher.completions.call_soon(self._flush_now)
+
+    def _flush_and_wait(self) -> None:
+        """Do as `_flush_soon`, and wait for it, though not for ever: a callback may wait for us."""
+        self._flush_soon()
+        if not self._collector.is_this_thread():
+            flushed = threading.Event()
+            self._dispatcher.completions.call_soon(flushed.set)
+            flushed.wait(_FLUSH_TIMEOUT_S)
 
     def _flush_now(self) -> None:
         self._flush_is_due = False
