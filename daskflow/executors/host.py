@@ -18,6 +18,7 @@ import contextlib
 import logging
 import os
 import pickle
+import select
 import subprocess
 import sys
 import threading
@@ -36,6 +37,7 @@ START_TIMEOUT_S = 60.0
 TROUBLE_TOPIC = "daskflow-trouble"
 """Dask event topic on which the host tells of a worker that could not start."""
 _STOP_TIMEOUT_S = 8.0
+_SILENCE_TIMEOUT_S = 1.0
 _CHILD = (
     "import sys; sys.path[:] = sys.argv[2:]; "
     "from daskflow.executors.host import main; main(int(sys.argv[1]))"
@@ -126,6 +128,11 @@ class HostProcess:
         """Begin to start local workers; they join the scheduler when they are up."""
         self._ask("workers", list(workers))
 
+    def silence(self) -> None:
+        """Let the scheduler say nothing of the end that is near: lost workers are no news then."""
+        with contextlib.suppress(SchedulerLost):
+            self._ask("silence", None, timeout_s=_SILENCE_TIMEOUT_S)
+
     def watch(self, on_lost: Callable[[str], object]) -> None:
         """Call ``on_lost(how)`` if the host ends before `stop`."""
 
@@ -157,12 +164,14 @@ class HostProcess:
             with contextlib.suppress(OSError):
                 os.close(self._process.stdin.fileno())
 
-    def _ask(self, order: str, content: object) -> object:
+    def _ask(self, order: str, content: object, timeout_s: float | None = None) -> object:
         with self._lock:
             try:
                 assert self._process.stdin is not None
                 cloudpickle.dump((order, content), self._process.stdin)
                 self._process.stdin.flush()
+                if not select.select([self._answers], [], [], timeout_s)[0]:
+                    raise SchedulerLost(f"the scheduler process (pid {self.pid}) does not answer")
                 good, answer = pickle.load(self._answers)  # our own child
             except (EOFError, OSError, ValueError) as error:
                 raise SchedulerLost(
@@ -270,9 +279,11 @@ class _Host:
             report = {"worker": nanny.name, "error": f"{type(cause).__name__}: {cause}"}
             self._scheduler.log_event(TROUBLE_TOPIC, report)
 
-    async def _stop(self) -> None:
-        # What distributed has to say about workers that leave tasks behind is no news now.
+    async def _start_silence(self, _nothing: None) -> None:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+    async def _stop(self) -> None:
+        await self._start_silence(None)
         closing = [nanny.close(timeout=2) for nanny in self._nannies]
         with contextlib.suppress(Exception):
             await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), 4)

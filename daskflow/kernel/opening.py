@@ -33,10 +33,10 @@ class OpenSession:
 
     def __init__(self, config: Config):
         self._closers: list[Callable[[], object]] = []
+        self.host: HostProcess | None = None
         existing = next((e for e in config.executors if isinstance(e, ExistingExecutor)), None)
         self.labels = [executor.label for executor in config.executors]
         try:
-            self.host: HostProcess | None = None
             security = None
             if existing is None:
                 self.host = HostProcess()
@@ -70,6 +70,8 @@ class OpenSession:
 
     def close(self) -> None:
         """Stop what was started, last first. Harmless when repeated."""
+        if self.host is not None and self._closers:
+            self.host.silence()
         while self._closers:
             closer = self._closers.pop()
             try:
