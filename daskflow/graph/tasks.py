@@ -160,6 +160,12 @@ class CallTask(_Visible):
         return f"<CallTask {self.key}>"
 
 
+def bindings_in(graph: Mapping[Key, Any]) -> list[Any]:
+    """Return what stands behind the calls in a graph."""
+    functions = (getattr(task, "func", None) for task in dict(graph).values())
+    return [func.binding for func in functions if isinstance(func, BoundCall)]
+
+
 def _reference(argument: Any) -> Any:
     """Return the key that an argument of a task refers to, else what it is."""
     if isinstance(argument, Alias):

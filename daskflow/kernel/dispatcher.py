@@ -49,7 +49,7 @@ from daskflow.graph.lower import (
 )
 from daskflow.graph.specs import SpecMaker
 from daskflow.kernel.completions import Completions
-from daskflow.kernel.foreign import bind_collections
+from daskflow.kernel.foreign import bind_collections, calls_inside
 from daskflow.kernel.retry import RetryRules
 from daskflow.worker import wire
 from daskflow.worker.keys import literal_key
@@ -218,7 +218,7 @@ class Dispatcher:
                 call = stack.pop() if stack else self._ready.pop()
                 if call.state is not State.RECORDED:
                     continue
-                missing = [p for p in call.parents if self._must_come_first(p)]
+                missing = [p for p in self._needed(call) if self._must_come_first(p)]
                 if missing:
                     stack.append(call)
                     stack.extend(reversed(missing))
@@ -239,6 +239,13 @@ class Dispatcher:
         # Until it is settled, what needs it must not be sent.
         call.state = State.HELD
 
+    def _needed(self, call: Call) -> Sequence[Call]:
+        """Return what must be on its way before `call`: also what its collections are built on."""
+        if type(call.args) is not Packed:
+            return call.parents
+        foreigners = [f for f in foreigners_of(call) if f.resolved is None]
+        return [*call.parents, *(c for f in foreigners for c in calls_inside(f))]
+
     def _must_come_first(self, parent: Call) -> bool:
         """Whether a parent is nowhere on its way yet (a future of an item, say)."""
         if parent.state is not State.RECORDED or parent.owner is None:
@@ -246,8 +253,8 @@ class Dispatcher:
         return parent.app.derived or parent.owner is process.pool
 
     def _can_be_sent(self, call: Call, chosen: list[Call], settlements: list[Settlement]) -> bool:
-        for parent in call.parents:
-            if parent.state in (State.RECORDED, State.HELD, State.JOINING):
+        for parent in self._needed(call):
+            if parent.state in _NOT_SENT:
                 self._hold(call, parent)
                 return False
         try:
@@ -261,6 +268,10 @@ class Dispatcher:
         foreigners = [f for f in foreigners_of(call) if f.resolved is None]
         if not foreigners:
             return True
+        for inside in (c for f in foreigners for c in calls_inside(f)):
+            if _awaits_join(inside):
+                self._hold(call, inside)
+                return False
         waiting = next((f for f in foreigners if self._must_wait_for(f)), None)
         if waiting is not None:
             call.state = State.HELD
@@ -401,8 +412,7 @@ class Dispatcher:
             if call.state is State.RECORDED:
                 settlements = self._submit_ready(beyond=[call])
             task = None
-            is_open_join = call.app.kind == "join" and not call.is_final
-            if not is_open_join and call.batch is not None and call.batch.future is not None:
+            if not _awaits_join(call) and call.batch is not None and call.batch.future is not None:
                 task = lower_exposed(call, key_of(call), process.run, SpecMaker(self._rules.policy))
                 future = self._get([({task.key: task}, {})], [task.key])[task.key]
                 self._exposed[call] = task, future
@@ -413,3 +423,21 @@ class Dispatcher:
     def is_exposed(self, call: Call) -> bool:
         """Whether the call has a Dask key of its own, which may run it."""
         return call in self._exposed
+
+
+_NOT_SENT = (State.RECORDED, State.HELD, State.JOINING)
+
+
+def _awaits_join(call: Call) -> bool:
+    """Tell whether a join that has not ended is `call`, or comes before it."""
+    seen: set[int] = set()
+    stack = [call]
+    while stack:
+        each = stack.pop()
+        if each.is_final or each.number in seen:
+            continue
+        if each.app.kind == "join":
+            return True
+        seen.add(each.number)
+        stack.extend(each.parents)
+    return False

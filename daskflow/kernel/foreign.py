@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 from daskflow.futures.local import finalized
 from daskflow.graph import tasks
 from daskflow.graph.arguments import Foreign
+from daskflow.graph.call import Call
 from daskflow.graph.lower import Bound
 
 
@@ -24,6 +25,14 @@ def bind_collections(foreigners: Iterable[Foreign], client: Any) -> None:
             foreign.resolved = _bound_dask_future(foreign.source, client)
         else:
             foreign.resolved = _computed(foreign.source, client)
+
+
+def calls_inside(foreign: Foreign) -> list[Call]:
+    """Return the calls that a dask collection is built on; none for a future."""
+    if foreign.is_future or foreign.is_dask_future:
+        return []
+    finite: Any = finalized(foreign.source).keeps
+    return [binding.call for binding in tasks.bindings_in(finite.dask)]
 
 
 def _bound_dask_future(future: Any, client: Any) -> Bound:

@@ -311,7 +311,8 @@ JOIN_CONSUMERS = {
     "persist": lambda j, c: j.persist().compute() * 2,
     "client.submit": lambda j, c: c.submit(double, j).result(),
     "app of a delayed": lambda j, c: daskflow.python_app(lambda x: x)(delayed_double(j)).result(),
-    "app of an item": lambda j, c: daskflow.python_app(lambda x: x)((j * 2)).result(),
+    "a call that takes it": lambda j, c: daskflow.python_app(double)(j).compute(),
+    "app of an item": lambda j, c: daskflow.python_app(lambda x: x)(j * 2).result(),
 }
 
 
