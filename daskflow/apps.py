@@ -27,9 +27,9 @@ from daskflow.graph.arguments import capture
 from daskflow.graph.call import AppSpec, Call, Options, State, check_walltime
 from daskflow.graph.functions import by_value, reference
 from daskflow.kernel import current  # noqa: F401 # lets a first demand load the default kernel
-from daskflow.kernel.joins import AUTO_FOLDER, run_body
+from daskflow.kernel.joins import run_body
 from daskflow.worker import streams
-from daskflow.worker.attempt import Extras
+from daskflow.worker.attempt import AUTO_FOLDER, Extras
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,6 +83,7 @@ class App(Generic[P, R]):
             runner=run_body if kind == "join" else None,
         )
         self._takes, self._takes_any = _parameters(func)
+        self._defaults = _special_defaults(func)
 
     @property
     def name(self) -> str:
@@ -104,6 +105,9 @@ class App(Generic[P, R]):
         if annotations:
             options = options.annotated(annotations)
         extras = None
+        if self._defaults:
+            missing = {k: v for k, (v, at) in self._defaults.items() if at >= len(args)}
+            kwargs = {**missing, **kwargs}
         if kwargs and not _SPECIAL_SET.isdisjoint(kwargs):
             kwargs, extras = self._take_special(kwargs)
         try:
@@ -226,6 +230,22 @@ def _parameters(func: Callable[..., Any]) -> tuple[frozenset[str], bool]:
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     names = frozenset(p.name for p in parameters if p.kind in named)
     return names, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+
+
+_DEFAULTS = (str, os.PathLike, tuple, list, int, float, _AutoLogname)
+
+
+def _special_defaults(func: Callable[..., Any]) -> dict[str, tuple[Any, int]]:
+    """Return the special keywords that the signature gives a value, and their positions."""
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    return {
+        p.name: (p.default, at)
+        for at, p in enumerate(parameters)
+        if p.name in _SPECIAL_SET and isinstance(p.default, _DEFAULTS) and p.default
+    }
 
 
 def _refuse_unfit(func: Any, kind: str) -> None:

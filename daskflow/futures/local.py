@@ -62,11 +62,17 @@ def run_here(call: Call, values: Mapping[Any, Any]) -> object:
 
 
 def _run(call: Call) -> object:
+    _name_logs(call)
     try:
         task = lower_alone(call, key_of(call), process.run, SpecMaker(), key_of)
     except CapturedFutureError as error:
         return error
     return run_batch(task.args[0]).entries[0]
+
+
+def _name_logs(call: Call) -> None:
+    if call.extras is not None:
+        call.extras = call.extras.with_log_folder(call.owner.log_folder(), key_of(call))
 
 
 def _settle_outcome(call: Call, entry: object) -> None:
@@ -90,6 +96,7 @@ def wire_task_without_kernel(call: Call) -> Any:
     key = key_of(call)
     if call.is_final:
         return task_of_final(call, key)
+    _name_logs(call)
     for foreign in foreigners_of(call):
         _bound(foreign)
     return lower_alone(call, key, process.run, SpecMaker(), key_of)

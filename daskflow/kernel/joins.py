@@ -29,6 +29,7 @@ from daskflow.futures.recording import key_of, process, recording_in
 from daskflow.graph.arguments import Foreign, Literal, Packed
 from daskflow.graph.call import AppSpec, Call, CallReference, Options, State
 from daskflow.graph.functions import Shipped, reference, travelling
+from daskflow.worker.attempt import AUTO_FOLDER
 from daskflow.worker.outcome import Joined
 
 
@@ -113,9 +114,6 @@ class _BodyRecorder:
         buffer = io.BytesIO()
         _DescriptionPickler(buffer, places).dump(Description(records, returned))
         return buffer.getvalue()
-
-
-AUTO_FOLDER = "<auto>"
 
 
 def _with_unrecorded(calls: list[Call], returned: object) -> Iterator[Call]:

@@ -44,7 +44,6 @@ from daskflow.graph.call import Call, Options, State
 from daskflow.kernel.client import teach
 from daskflow.kernel.collector import Collector
 from daskflow.kernel.dispatcher import Dispatcher
-from daskflow.kernel.joins import AUTO_FOLDER
 from daskflow.kernel.opening import OpenSession
 from daskflow.kernel.retry import RetryRules
 from daskflow.logs import new_run_folder, set_file_logger
@@ -75,7 +74,7 @@ class DataFlowKernel:
         self.config = config
         self._pid = os.getpid()
         self._closed = False
-        self._lost: str | None = None
+        self._lost: ExecutorError | None = None
         self._close_lock = threading.Lock()
         self._checked_options: dict[int, Options] = {}
         self._next_label = itertools.count()
@@ -99,8 +98,8 @@ class DataFlowKernel:
         self._collector.start()
         self.client.subscribe_topic(TOPIC + process.run, self._on_hand_back)
         if self._session.host is not None:
-            self._session.host.watch(self._on_lost)
-            self._workers_left = sum(getattr(e, "workers", 1) for e in config.executors)
+            self._session.host.watch(lambda how: self._on_lost(SchedulerLost(how)))
+            self._workers_left = {e.label: getattr(e, "workers", 1) for e in config.executors}
             self.client.subscribe_topic(TROUBLE_TOPIC, self._on_trouble)
         logger.info("kernel loaded: %s, logs in %s", config.executors, self.run_dir)
 
@@ -256,7 +255,7 @@ class DataFlowKernel:
         self._unteach()
         if submitted and self._lost is None:
             self._end_all_on_workers({batch.key: batch.future for batch in submitted})
-        self._session.close()
+        self._session.close(is_lost=self._lost is not None)
         logger.info("kernel closed, %d calls cancelled", len(unfinished))
         self._stop_log()
         return len(unfinished)
@@ -290,6 +289,11 @@ class DataFlowKernel:
     # ---- inside -----------------------------------------------------------------------------
 
     @property
+    def is_lost(self) -> bool:
+        """Whether its scheduler or workers are gone, so that all that is left is to close it."""
+        return self._lost is not None
+
+    @property
     def is_closed(self) -> bool:
         """Whether the kernel has been closed."""
         return self._closed
@@ -316,7 +320,7 @@ class DataFlowKernel:
         if self._closed:
             raise KernelClosedError("the kernel of this call has been closed")
         if self._lost is not None:
-            raise SchedulerLost(self._lost)
+            raise self._lost.with_traceback(None)
 
     def _check_options(self, call: Call) -> None:
         options = call.options
@@ -359,7 +363,7 @@ class DataFlowKernel:
 
     def _resolve_logs(self, call: Call) -> None:
         if call.extras is not None:
-            call.extras = call.extras.with_log_folder(AUTO_FOLDER, self.log_folder(), key_of(call))
+            call.extras = call.extras.with_log_folder(self.log_folder(), key_of(call))
 
     def _flush_soon(self) -> None:
         """Submit what can be, in the collector's thread: there, no Ctrl-C can tear it apart."""
@@ -412,10 +416,9 @@ class DataFlowKernel:
         with contextlib.suppress(Exception):
             self.client.sync(end, callback_timeout=_END_TIMEOUT_S)
 
-    def _on_lost(self, how: str) -> None:
-        self._lost = how
-        logger.error("%s", how)
-        error = SchedulerLost(how)
+    def _on_lost(self, error: ExecutorError) -> None:
+        self._lost = error
+        logger.error("%s", error)
         self._settle([(call, State.FAILED, error) for call in self._unfinished()])
 
     def _on_hand_back(self, event: tuple[float, bytes]) -> None:
@@ -426,6 +429,8 @@ class DataFlowKernel:
     def _on_trouble(self, event: tuple[float, dict[str, str]]) -> None:
         report = event[1]
         logger.error("worker %s could not start: %s", report["worker"], report["error"])
-        self._workers_left -= 1
-        if self._workers_left == 0:
-            self._on_lost(f"no worker could start; the last one: {report['error']}")
+        label = report["worker"].rpartition("-")[0]
+        self._workers_left[label] -= 1
+        if self._workers_left[label] == 0:
+            why = f"no worker of executor {label!r} could start; the last one: {report['error']}"
+            self._on_lost(ExecutorError(why))

@@ -41,30 +41,37 @@ class Extras:
     isolate: bool = False
     earlier_attempts: int = 0
 
-    def with_log_folder(self, placeholder: str, folder: str, key: str) -> Extras:
-        """Return these extras with `folder` in place of `placeholder` in the names of streams."""
-        if not (_starts_with(self.stdout, placeholder) or _starts_with(self.stderr, placeholder)):
+    def with_log_folder(self, folder: str, key: str) -> Extras:
+        """Return these extras with `folder` in place of `AUTO_FOLDER` in the names of streams."""
+        if not (_is_auto(self.stdout) or _is_auto(self.stderr)):
             return self
         return replace(
-            self,
-            stdout=_moved(self.stdout, placeholder, folder, key),
-            stderr=_moved(self.stderr, placeholder, folder, key),
+            self, stdout=_moved(self.stdout, folder, key), stderr=_moved(self.stderr, folder, key)
         )
+
+    def with_stream_names(self, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a function's keywords with the names that `with_log_folder` gave to streams."""
+        names = {
+            name: getattr(self, name)
+            for name in ("stdout", "stderr")
+            if _is_auto(kwargs.get(name)) and getattr(self, name) is not None
+        }
+        return {**kwargs, **names} if names else kwargs
 
 
 NO_EXTRAS = Extras()
+AUTO_FOLDER = "<auto>"
+"""Stands for the folder of logs in the name of a stream, until it is known."""
 
 
-def _starts_with(stream: streams.StreamSpec | None, placeholder: str) -> bool:
-    return isinstance(stream, str) and stream.startswith(placeholder)
+def _is_auto(stream: object) -> bool:
+    return isinstance(stream, str) and stream.startswith(AUTO_FOLDER)
 
 
-def _moved(
-    stream: streams.StreamSpec | None, placeholder: str, folder: str, key: str
-) -> streams.StreamSpec | None:
-    if not isinstance(stream, str) or not stream.startswith(placeholder):
+def _moved(stream: Any, folder: str, key: str) -> Any:
+    if not _is_auto(stream):
         return stream
-    return folder + stream[len(placeholder) :].replace("<key>", key)
+    return folder + stream[len(AUTO_FOLDER) :].replace("<key>", key)
 
 
 def run_call(
@@ -165,16 +172,18 @@ def run_function(  # one place where all of a call comes together
     guard: Guard,
 ) -> object:
     """Run the function of an app as its kind demands."""
+    if extras.stdout is not None or extras.stderr is not None:
+        kwargs = extras.with_stream_names(kwargs)
+
+    def body() -> object:
+        return function(*args, **kwargs)
+
     if spec.kind == "bash":
-        return bash.run_command(
-            lambda: function(*args, **kwargs), spec.name, guard, extras.stdout, extras.stderr
-        )
-    if spec.runner is not None:
-        return spec.runner(lambda: function(*args, **kwargs))
+        return bash.run_command(body, spec.name, guard, extras.stdout, extras.stderr)
     if extras.stdout is None and extras.stderr is None:
-        return function(*args, **kwargs)
+        return body() if spec.runner is None else spec.runner(body)
     with streams.redirected(extras.stdout, extras.stderr):
-        return function(*args, **kwargs)
+        return body() if spec.runner is None else spec.runner(body)
 
 
 def raise_interrupted(guard: Guard, app_name: str, walltime_s: float | None) -> None:
