@@ -269,7 +269,7 @@ class Dispatcher:
         if not foreigners:
             return True
         for inside in (c for f in foreigners for c in calls_inside(f)):
-            if _awaits_join(inside):
+            if _is_open(inside):
                 self._hold(call, inside)
                 return False
         waiting = next((f for f in foreigners if self._must_wait_for(f)), None)
@@ -412,7 +412,7 @@ class Dispatcher:
             if call.state is State.RECORDED:
                 settlements = self._submit_ready(beyond=[call])
             task = None
-            if not _awaits_join(call) and call.batch is not None and call.batch.future is not None:
+            if not _is_open(call) and call.batch is not None and call.batch.future is not None:
                 task = lower_exposed(call, key_of(call), process.run, SpecMaker(self._rules.policy))
                 future = self._get([({task.key: task}, {})], [task.key])[task.key]
                 self._exposed[call] = task, future
@@ -428,15 +428,15 @@ class Dispatcher:
 _NOT_SENT = (State.RECORDED, State.HELD, State.JOINING)
 
 
-def _awaits_join(call: Call) -> bool:
-    """Tell whether a join that has not ended is `call`, or comes before it."""
+def _is_open(call: Call) -> bool:
+    """Tell whether `call`, or one before it, is a join that has not ended, or may be handed back."""
     seen: set[int] = set()
     stack = [call]
     while stack:
         each = stack.pop()
         if each.is_final or each.number in seen:
             continue
-        if each.app.kind == "join":
+        if each.app.kind == "join" or each.batch is None or len(each.batch.calls) > 1:
             return True
         seen.add(each.number)
         stack.extend(each.parents)
