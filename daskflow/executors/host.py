@@ -57,25 +57,11 @@ class WorkerSettings:
 
     def plugins(self) -> list[object]:
         """Return the Dask plugins of this worker."""
-        return [] if self.on_start is None else [_StartUp(cloudpickle.dumps(self.on_start))]
+        if self.on_start is None:
+            return []
+        from daskflow.executors.startup import StartUp  # imports distributed
 
-
-class _StartUp:
-    """Calls the user's start-up function in a worker; pickled, since its module may be __main__."""
-
-    name = "daskflow-start-up"
-
-    def __init__(self, function: bytes):
-        self.function = function
-
-    def setup(self, worker: object) -> None:
-        pickle.loads(self.function)()
-
-    def teardown(self, worker: object) -> None:
-        """Nothing to undo."""
-
-    def transition(self, *_args: object, **_kwargs: object) -> None:
-        """Nothing to see."""
+        return [StartUp(cloudpickle.dumps(self.on_start))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,7 +261,9 @@ class _Host:
         try:
             await nanny
         except Exception as error:  # noqa: BLE001 # told to the other side
-            cause = error.__cause__ or error
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
             report = {"worker": nanny.name, "error": f"{type(cause).__name__}: {cause}"}
             self._scheduler.log_event(TROUBLE_TOPIC, report)
 

@@ -36,7 +36,7 @@ def load(config: Any = None, *, replace: bool = False) -> DataFlowKernel:
         (``"tcp://..."``), or None for worker processes on this machine.
     replace
         Close a kernel that is loaded with other settings; without it that is an error. Loading with
-        equal settings again returns the kernel that is loaded.
+        equal settings again returns the kernel that is loaded, unless its scheduler is lost.
 
     Raises
     ------
@@ -49,7 +49,9 @@ def load(config: Any = None, *, replace: bool = False) -> DataFlowKernel:
     settings = _as_config(config)
     with _load_lock:
         kernel = process.kernel
-        if isinstance(kernel, DataFlowKernel):
+        if isinstance(kernel, DataFlowKernel) and kernel.is_lost:
+            kernel.close()
+        elif isinstance(kernel, DataFlowKernel):
             if kernel.config == settings:
                 return kernel
             if not replace:

@@ -68,8 +68,21 @@ class OpenSession:
         """Return the worker resources that mark an executor; none if it is the only one."""
         return {label_resource(label): LABEL_CAPACITY} if len(self.labels) > 1 else {}
 
-    def close(self) -> None:
-        """Stop what was started, last first. Harmless when repeated."""
+    def close(self, *, is_lost: bool = False) -> None:
+        """Stop what was started, last first. Harmless when repeated.
+
+        If the scheduler `is_lost`, the client's account of its vain attempts is no news.
+        """
+        client_logger = logging.getLogger("distributed.client")
+        level = client_logger.level
+        if is_lost:
+            client_logger.setLevel(logging.CRITICAL)
+        try:
+            self._close()
+        finally:
+            client_logger.setLevel(level)
+
+    def _close(self) -> None:
         if self.host is not None and self._closers:
             self.host.silence()
         while self._closers:
