@@ -22,7 +22,6 @@ from daskflow.futures import local
 from daskflow.futures.recording import key_of, process
 from daskflow.graph import tasks
 from daskflow.graph.call import Call
-from daskflow.graph.lower import foreigners_of
 
 
 class CallBinding:
@@ -54,7 +53,7 @@ class AncestorLayer(Layer):
         super().__init__()
         self.call = call
         self.parents = call.parents
-        self.foreigners = foreigners_of(call)
+        self.foreigners = local.own_foreigners(call)
         self._made: dict[Any, Any] | None = None
 
     def _tasks(self) -> dict[Any, Any]:
@@ -87,7 +86,7 @@ def graph_of(call: Call) -> HighLevelGraph:
     """Return the Dask graph of a call, its own task and lazily those of its ancestors."""
     key = key_of(call)
     own = MaterializedLayer({key: tasks.CallTask.of(CallBinding(call), local.inputs_of(call))})
-    if not call.parents and not foreigners_of(call):
+    if not call.parents and not local.own_foreigners(call):
         return HighLevelGraph({key: own}, {key: set()})
     before = f"before-{key}"
     return HighLevelGraph({key: own, before: AncestorLayer(call)}, {key: {before}, before: set()})
@@ -118,7 +117,7 @@ def _ancestor_tasks(parents: Sequence[Call], foreigners: Sequence[Any]) -> dict[
         if key in made:
             continue
         made[key] = tasks.CallTask.of(CallBinding(call), local.inputs_of(call))
-        foreign += foreigners_of(call)
+        foreign += local.own_foreigners(call)
         stack.extend(call.parents)
     for each in foreign:
         made.update(local.foreign_tasks(each))

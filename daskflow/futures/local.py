@@ -10,7 +10,7 @@ from dask.base import tokenize
 from dask.delayed import Delayed, unpack_collections
 from dask.typing import Key
 
-from daskflow.errors import CapturedFutureError
+from daskflow.errors import DependencyError, SerializationError
 from daskflow.futures.failure import dependency_error
 from daskflow.futures.recording import key_of, process
 from daskflow.futures.settling import guard, settle
@@ -26,12 +26,16 @@ from daskflow.worker.outcome import Failed, Joined
 def inputs_of(call: Call) -> list[Key]:
     """Return the Dask keys that the task of a call depends on."""
     found: dict[Key, None] = dict.fromkeys(key_of(parent) for parent in call.parents)
-    if call.owner is process.pool:
-        for foreign in foreigners_of(call):
-            key = _bound(foreign).key
-            if key is not None:
-                found[key] = None
+    for foreign in own_foreigners(call):
+        key = _bound(foreign).key
+        if key is not None:
+            found[key] = None
     return list(found)
+
+
+def own_foreigners(call: Call) -> list[Foreign]:
+    """Return the foreign arguments that a graph with the call must bring: none of a kernel's call."""
+    return foreigners_of(call) if call.owner is process.pool else []
 
 
 def foreign_tasks(foreign: Foreign) -> Mapping[Any, Any]:
@@ -51,23 +55,32 @@ def run_here(call: Call, values: Mapping[Any, Any]) -> object:
     if (failure := dependency_error(call)) is not None:
         settle([(call, State.DEP_FAILED, failure)])
         raise failure
-    for foreign in foreigners_of(call):
-        bound = _bound(foreign)
-        if bound.key is not None:
-            foreign.resolved = Bound(value=values[bound.key])
-        elif foreign.is_future or foreign.is_dask_future:
-            foreign.resolved = Bound(value=foreign.source.result())
-    _settle_outcome(call, _run(call))
+    _settle_outcome(call, _run(call, values))
     return future.result()
 
 
-def _run(call: Call) -> object:
+def _run(call: Call, values: Mapping[Any, Any]) -> object:
     _name_logs(call)
     try:
-        task = lower_alone(call, key_of(call), process.run, SpecMaker(), key_of)
-    except CapturedFutureError as error:
+        here = {id(each): _value_here(each, values) for each in foreigners_of(call)}
+    except Exception as error:  # noqa: BLE001 # whatever a future was given as its exception
+        return DependencyError(key_of(call), "a foreign argument", error)
+    try:
+        task = lower_alone(
+            call, key_of(call), process.run, SpecMaker(), key_of, lambda each: here[id(each)]
+        )
+    except SerializationError as error:
         return error
     return run_batch(task.args[0]).entries[0]
+
+
+def _value_here(foreign: Foreign, values: Mapping[Any, Any]) -> Bound:
+    key = _bound(foreign).key
+    if key is None:
+        return Bound(value=foreign.source.result())
+    if key in values:
+        return Bound(value=values[key])
+    return Bound(value=foreign.source.compute(scheduler="sync"))
 
 
 def _name_logs(call: Call) -> None:
@@ -85,7 +98,9 @@ def _settle_outcome(call: Call, entry: object) -> None:
         failure = entry.record.rebuild()
         attach_report(failure, entry)
         entry = failure
-    if isinstance(entry, BaseException):
+    if isinstance(entry, DependencyError):
+        settle([(call, State.DEP_FAILED, entry)])
+    elif isinstance(entry, BaseException):
         settle([(call, State.FAILED, entry)])
     else:
         settle([(call, State.DONE, entry)])
@@ -97,9 +112,15 @@ def wire_task_without_kernel(call: Call) -> Any:
     if call.is_final:
         return task_of_final(call, key)
     _name_logs(call)
-    for foreign in foreigners_of(call):
-        _bound(foreign)
-    return lower_alone(call, key, process.run, SpecMaker(), key_of)
+    return lower_alone(call, key, process.run, SpecMaker(), key_of, _bound_on_a_cluster)
+
+
+def _bound_on_a_cluster(foreign: Foreign) -> Bound:
+    if foreign.is_future:
+        return Bound(value=foreign.source.result())
+    if foreign.is_dask_future:
+        return Bound(key=foreign.source.key, keeps=foreign.source)
+    return _bound(foreign)
 
 
 def wire_task_anywhere(call: Call) -> Any:
@@ -138,12 +159,10 @@ def _future_of(call: Call) -> Any:
 
 
 def _bound(foreign: Foreign) -> Bound:
-    if foreign.resolved is None:
-        if foreign.is_future or foreign.is_dask_future:
-            foreign.resolved = Bound()
-        else:
-            foreign.resolved = finalized(foreign.source)
-    bound: Bound = foreign.resolved
+    if foreign.local is None:
+        is_future = foreign.is_future or foreign.is_dask_future
+        foreign.local = Bound() if is_future else finalized(foreign.source)
+    bound: Bound = foreign.local
     return bound
 
 

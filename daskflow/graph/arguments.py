@@ -43,14 +43,16 @@ class Literal:
 class Foreign:
     """An argument that is somebody else's future or a dask collection.
 
-    `resolved` is what the kernel made of it: a `Bound` value.
+    `resolved` is what the kernel made of it, `local` what it is in a graph without a kernel: each a
+    `Bound` value.
     """
 
-    __slots__ = ("resolved", "source")
+    __slots__ = ("local", "resolved", "source")
 
     def __init__(self, source: Any):
         self.source = source
         self.resolved: Any = None
+        self.local: Any = None
 
     @property
     def is_future(self) -> bool:

@@ -132,7 +132,9 @@ class _Writer:
             return self._constant(travelling(slot.value), place)
         if isinstance(slot, Literal):
             return Ref(self._input(literal_key(self.run, slot.number)), WHOLE, place)
-        bound: Bound = slot.resolved
+        return self._foreign_ref(slot.resolved, place)
+
+    def _foreign_ref(self, bound: Bound, place: int | str) -> Ref:
         if bound.key is not None:
             return Ref(self._input(bound.key), WHOLE, place)
         return self._constant(wire.packed(bound.value, "the value of a future"), place)
@@ -179,10 +181,15 @@ def lower_exposed(call: Call, key: str, run: str, spec_of: SpecOf) -> Any:
 
 
 def lower_alone(
-    call: Call, key: str, run: str, spec_of: SpecOf, key_of: Callable[[Call], str]
+    call: Call,
+    key: str,
+    run: str,
+    spec_of: SpecOf,
+    key_of: Callable[[Call], str],
+    bound_of: Callable[[Foreign], Bound],
 ) -> Any:
     """Return the task that runs one call under its own key, its parents being tasks under theirs."""
-    writer = _Alone(run, spec_of, None, key_of=key_of)
+    writer = _Alone(run, spec_of, None, key_of=key_of, bound_of=bound_of)
     writer.add(call)
     return tasks.task(key, run_alone, writer.payload(), inputs=tuple(writer.inputs))
 
@@ -192,6 +199,7 @@ class _Alone(_Writer):
     """Writes a call for a graph without a kernel."""
 
     key_of: Callable[[Call], str] = lambda call: str(call.number)
+    bound_of: Callable[[Foreign], Bound] = lambda foreign: foreign.resolved
 
     def _ref(self, slot: Slot, place: int | str) -> Ref:
         if isinstance(slot, Call):
@@ -200,7 +208,7 @@ class _Alone(_Writer):
             return Ref(self._input(self.key_of(slot)), WHOLE, place)
         if isinstance(slot, Literal):
             return self._constant(wire.Pickled(slot.data), place)
-        return Ref(self._input(slot.resolved.key), WHOLE, place)
+        return self._foreign_ref(self.bound_of(slot), place)
 
 
 def literals_of(calls: Iterable[Call]) -> list[Literal]:
