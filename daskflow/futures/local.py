@@ -83,6 +83,23 @@ def _value_here(foreign: Foreign, values: Mapping[Any, Any]) -> Bound:
     return Bound(value=foreign.source.compute(scheduler="sync"))
 
 
+def end_blocked(call: Call) -> None:
+    """End `call`, and what it depends on, as far as calls that have failed say how."""
+    stack, seen = [call], {call.number}
+    while stack:
+        each = stack[-1]
+        if each.is_final or each.owner is not process.pool:
+            stack.pop()
+        elif (failure := dependency_error(each)) is not None:
+            settle([(each, State.DEP_FAILED, failure)])
+        else:
+            new = [p for p in each.parents if not p.is_final and p.number not in seen]
+            if not new:
+                stack.pop()
+            seen.update(parent.number for parent in new)
+            stack.extend(new)
+
+
 def _name_logs(call: Call) -> None:
     if call.extras is not None:
         call.extras = call.extras.with_log_folder(call.owner.log_folder(), key_of(call))

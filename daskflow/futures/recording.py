@@ -90,7 +90,12 @@ class Pool:
             yield self._calls.popleft()
 
     def demand(self, call: Call) -> None:
+        from daskflow.futures.local import end_blocked  # a cycle
+
         self.check_may_wait()
+        end_blocked(call)
+        if call.is_final:
+            return
         if self._process.load_default is None:
             raise NoDataFlowKernelError("no kernel is loaded, and none can be: use daskflow.load()")
         self._process.load_default()
