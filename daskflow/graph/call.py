@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, Protocol
 
 from daskflow.errors import ConfigurationError
@@ -94,6 +95,13 @@ class Options:
         if self.batch is not None:
             check_batch(self.batch)
         _check_resources(self.resources)
+
+    @cached_property
+    def placement(self) -> str:
+        """What calls must have in common to share a Dask task: where and how soon it runs."""
+        return repr(
+            (sorted(self.resources.items()), self.priority, sorted(self.annotations.items()))
+        )
 
     def annotated(self, annotations: Mapping[str, Any]) -> Options:
         """Return these options overridden by what ``dask.annotate`` says around a call."""

@@ -36,13 +36,14 @@ MOST_CALLS = 5000
 TARGET_BYTES = 2**19
 # Batches of like calls for each slot, so that the last ones even out.
 _SHARES = 2
+_ALONE = ("alone", None, False)
 
 
 @dataclass(slots=True, eq=False)
 class _Group:
     """A batch in the making."""
 
-    kind: tuple[int, str | None, bool]
+    kind: tuple[str, str | None, bool]
     rank: int
     room: int
     calls: list[Call] = field(default_factory=list)
@@ -82,13 +83,13 @@ def coarsen(  # noqa: PLR0913 # all that decides about granularity
     shares = _fair_shares(calls, slots)
     groups: list[_Group] = []
     place: dict[Call, _Group] = {}
-    open_groups: dict[tuple[int, int, str | None, bool, int], _Group] = {}
+    open_groups: dict[tuple[int, str, str | None, bool, int], _Group] = {}
     group: _Group | None
     for call, label in zip(calls, labels, strict=True):
         rule = call.options.batch if call.options.batch is not None else default_batch
         seconds, size = _expected(call, costs)
         before = {group for p in call.parents if (group := place.get(p)) is not None}
-        kind = (id(call.options), label, call in suspects)
+        kind = (call.options.placement, label, call in suspects)
         group = None
         is_alone = rule is False or call in alone
         if not is_alone and before:
@@ -102,7 +103,7 @@ def coarsen(  # noqa: PLR0913 # all that decides about granularity
             room = 1 if is_alone else min(shares[id(call.app)], MOST_LIKE_CALLS)
             group = open_groups.get(slot)
             if group is None or is_alone or not _fits(group, seconds, size, rule, group.room):
-                group = _Group((-1, None, False) if is_alone else kind, rank, room)
+                group = _Group(_ALONE if is_alone else kind, rank, room)
                 groups.append(group)
                 if not is_alone:
                     open_groups[slot] = group

@@ -11,7 +11,6 @@ case the value itself travels in the payload.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,7 +95,7 @@ class _Writer:
             self.own is not None and self.own.is_suspect,
             self.own.key if self.own is not None else "",
         )
-        return pickle.dumps(order, protocol=5)
+        return wire.dumps(order)
 
     def _extras(self, call: Call) -> Extras | None:
         extras: Extras | None = call.extras

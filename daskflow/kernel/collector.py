@@ -134,8 +134,8 @@ class Collector:
                 boxes.append((owner.batch, future))
             else:
                 settlements += self._end_of_exposed(owner, future)
-        for batch, entries in self._fetched(boxes):
-            self._read(batch, entries, settlements)
+        if boxes:
+            self._fetch(boxes)
         self._settle(settlements)
         self._dispatcher.release_due()
         self._dispatcher.flush()
@@ -148,8 +148,6 @@ class Collector:
         settlements: list[Settlement],
     ) -> None:
         """Decide how the outcome of a batch is to be had."""
-        with self._dispatcher.lock:
-            self._dispatcher.outstanding.pop(batch.key, None)
         status = future.status
         if status == "error":
             self._read_error(batch, future, settlements)
@@ -167,29 +165,22 @@ class Collector:
         else:
             boxes.append((batch, future))
 
-    def _fetched(self, boxes: list[tuple[Batch, Any]]) -> list[tuple[Batch, Sequence[object]]]:
-        if not boxes:
-            return []
-        try:
-            values = self._client.gather([future for _, future in boxes])
-        except Exception:  # noqa: BLE001 # it becomes the outcome
-            values = [self._fetched_alone(future) for _, future in boxes]
-        found = []
-        for (batch, _), value in zip(boxes, values, strict=True):
+    def _fetch(self, boxes: list[tuple[Batch, Any]]) -> None:
+        batches = [batch for batch, _ in boxes]
+        self._dispatcher.completions.fetch(
+            [future for _, future in boxes], lambda values: self._read_fetched(batches, values)
+        )
+
+    def _read_fetched(self, batches: Sequence[Batch], values: Sequence[object]) -> None:
+        settlements: list[Settlement] = []
+        for batch, value in zip(batches, values, strict=True):
             if isinstance(value, Box):
                 self._dispatcher.costs.observe(value.spent)
-                found.append((batch, value.entries))
+                self._read(batch, value.entries, settlements)
             else:
-                found.append((batch, [value] * len(batch.calls)))
-        return found
-
-    def _fetched_alone(self, future: Any) -> object:
-        try:
-            return self._client.gather(future)
-        except CancelledError:
-            return NotRun()
-        except Exception as error:  # noqa: BLE001 # it becomes the outcome
-            return error
+                outcome = NotRun() if isinstance(value, CancelledError) else value
+                self._read(batch, [outcome] * len(batch.calls), settlements)
+        self._settle(settlements)
 
     def hand_back(self, told: HandBack) -> None:
         """Take what a batch that runs long has done, and what it gives up (in the thread)."""
@@ -211,6 +202,7 @@ class Collector:
 
     def _read(self, batch: Batch, entries: Sequence[object], settlements: list[Settlement]) -> None:
         with self._dispatcher.lock:
+            self._dispatcher.outstanding.pop(batch.key, None)
             for call, entry in zip(batch.calls, entries, strict=True):
                 if call.batch is batch and not call.is_final:
                     self._read_entry(call, entry, settlements)
@@ -221,9 +213,9 @@ class Collector:
         kind = type(entry)
         if kind is Failed:
             self._read_failure(call, entry, settlements)  # type: ignore[arg-type] # just tested
+        elif kind is NotRun and self._dispatcher.is_exposed(call):
+            self._dispatcher.watch_exposed(call)
         elif kind is Blocked or kind is NotRun:
-            if self._dispatcher.is_exposed(call):
-                return
             self._dispatcher.again([call])
         elif kind is Joined:
             self._expand(call, entry, settlements)  # type: ignore[arg-type] # just tested
@@ -243,6 +235,7 @@ class Collector:
             settlements.append((call, State.FAILED, error))
             return
         if self._dispatcher.is_exposed(call):
+            self._dispatcher.watch_exposed(call)
             return
         cost = self._costs.get(call.number, 0.0)
         decision = self._rules.decide(call.options, error, entry.attempts, cost, call, self._rng)
@@ -258,6 +251,7 @@ class Collector:
         """A batch raises only for what lies outside its calls."""
         error = future.exception()
         with self._dispatcher.lock:
+            self._dispatcher.outstanding.pop(batch.key, None)
             calls = [c for c in batch.calls if c.batch is batch and not c.is_final]
             killed = (
                 getattr(error, "task", None) if type(error).__name__ == "KilledWorker" else None

@@ -24,6 +24,14 @@ class Completions:
         """Report each (Dask future, what it belongs to) of `items` once the future has ended."""
         self._client.loop.add_callback(self._watch, items)
 
+    def fetch(self, futures: Sequence[Any], then: Callable[[Sequence[object]], object]) -> None:
+        """Fetch the values of futures that have ended well, and let the waiting thread run `then`.
+
+        It gets the values; the exception stands for one that could not be fetched. Nothing waits for it
+        meanwhile: fetching from a worker that has just died takes until a connection times out.
+        """
+        self._client.loop.add_callback(self._begin_fetch, list(futures), then)
+
     def call_soon(self, function: Callable[[], object]) -> None:
         """Let the waiting thread run `function`."""
         self._queue.put(function)
@@ -45,6 +53,26 @@ class Completions:
             task = asyncio.ensure_future(self._wait(item))
             self._watching.add(task)
             task.add_done_callback(self._watching.discard)
+
+    def _begin_fetch(
+        self, futures: Sequence[Any], then: Callable[[Sequence[object]], object]
+    ) -> None:
+        task = asyncio.ensure_future(self._fetch(futures, then))
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
+
+    async def _fetch(
+        self, futures: Sequence[Any], then: Callable[[Sequence[object]], object]
+    ) -> None:
+        values: Sequence[object]
+        try:
+            values = await self._client.gather(futures, asynchronous=True)
+        except Exception:  # noqa: BLE001 # one of them: which?
+            values = await asyncio.gather(
+                *(self._client.gather(future, asynchronous=True) for future in futures),
+                return_exceptions=True,
+            )
+        self._queue.put(lambda: then(values))
 
     async def _wait(self, item: tuple[Any, Any]) -> None:
         try:

@@ -338,7 +338,7 @@ class Dispatcher:
             except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
                 self._could_not_lower(group, error, settlements)
                 continue
-            known = (id(batch.options), label)
+            known = (batch.options.placement, label)
             if known not in layers:
                 layers[known] = {}, annotations_of(batch.options, label)
             layers[known][0][batch.key] = task
@@ -419,6 +419,10 @@ class Dispatcher:
                 self.completions.watch([(future, call)])
         self._settle(settlements)
         return task
+
+    def watch_exposed(self, call: Call) -> None:
+        """Report an exposed call, whose batch has left it open, once its own key has ended."""
+        self.completions.watch([(self._exposed[call][1], call)])
 
     def is_exposed(self, call: Call) -> bool:
         """Whether the call has a Dask key of its own, which may run it."""

@@ -114,6 +114,8 @@ def _own_client(host: HostProcess, config: Config) -> tuple[Any, Any]:
             dask_config={
                 "distributed.scheduler.allowed-failures": 1,
                 "distributed.worker.daemon": False,
+                # All is on this machine; a worker that died is not waited for half a minute.
+                "distributed.comm.timeouts.connect": "5s",
             },
         )
     )

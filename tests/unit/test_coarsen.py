@@ -1,0 +1,145 @@
+"""Granularity: which calls share one Dask task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daskflow.graph.call import AppSpec, Call, Options, State
+from daskflow.graph.coarsen import MOST_LIKE_CALLS, TARGET_S, coarsen
+from daskflow.graph.costs import Costs
+
+
+def plain(*_args: Any) -> None:
+    """Do nothing."""
+
+
+def make_app(name: str = "app", **options: Any) -> AppSpec:
+    return AppSpec(name, "python", plain, Options(**options))
+
+
+def make_call(number: int, app: AppSpec, *parents: Call) -> Call:
+    call = Call(number, app, parents, None, parents, app.options)
+    call.state = State.SUBMITTED
+    return call
+
+
+def grouped(calls: list[Call], costs: Costs | None = None, **settings: Any) -> list[list[Call]]:
+    slots = settings.pop("slots", 2)
+    return coarsen(calls, costs or Costs(), slots, [None] * len(calls), **settings)
+
+
+def costing(**seconds: float) -> Costs:
+    costs = Costs()
+    costs.observe({name: (1, s, 0) for name, s in seconds.items()})
+    return costs
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Call]:
+    apps = [
+        make_app("a"),
+        make_app("b", priority=1),
+        make_app("c", batch=3),
+        make_app("d", batch=False),
+    ]
+    calls: list[Call] = []
+    for number in range(draw(st.integers(1, 60))):
+        parents = draw(st.lists(st.sampled_from(calls), max_size=4)) if calls else []
+        calls.append(make_call(number, draw(st.sampled_from(apps)), *parents))
+    return calls
+
+
+@given(histories(), st.integers(1, 8), st.sampled_from([True, False, 3]))
+def test_any_graph_becomes_batches_that_can_run_one_after_the_other(
+    calls: list[Call], slots: int, default_batch: bool | int
+) -> None:
+    groups = grouped(calls, slots=slots, default_batch=default_batch)
+    done: set[Call] = set()
+    for group in groups:
+        for call in group:
+            assert all(parent in done for parent in call.parents)
+            assert call not in done
+            done.add(call)
+        assert len({call.options.placement for call in group}) == 1
+        assert len(group) == 1 or all(call.options.batch is not False for call in group)
+    assert done == set(calls)
+
+
+def test_cheap_calls_of_an_app_share_tasks_and_every_slot_gets_some() -> None:
+    app = make_app()
+    groups = grouped([make_call(i, app) for i in range(10_000)], costing(app=1e-6), slots=4)
+    assert max(map(len, groups)) <= MOST_LIKE_CALLS
+    assert 8 <= len(groups) <= 20
+
+
+def test_costly_calls_stay_one_task_each() -> None:
+    app = make_app()
+    assert len(grouped([make_call(i, app) for i in range(100)], costing(app=TARGET_S))) == 100
+
+
+def test_calls_with_large_results_stay_one_task_each() -> None:
+    app = make_app()
+    costs = Costs()
+    costs.observe({"app": (1, 1e-6, 10_000_000)})
+    assert len(grouped([make_call(i, app) for i in range(100)], costs)) == 100
+
+
+def test_a_chain_of_cheap_calls_is_one_task() -> None:
+    app = make_app()
+    calls = [make_call(0, app)]
+    for number in range(1, 1000):
+        calls.append(make_call(number, app, calls[-1]))
+    assert len(grouped(calls, costing(app=1e-6))) == 1
+
+
+def test_a_window_that_slides_over_a_chain_does_not_fall_apart() -> None:
+    app = make_app()
+    calls = [make_call(i, app) for i in range(10)]
+    for number in range(10, 5000):
+        calls.append(make_call(number, app, *calls[-10:]))
+    assert len(grouped(calls, costing(app=1e-4))) < 30
+
+
+def test_what_follows_from_a_batch_joins_it() -> None:
+    first, second = make_app("first"), make_app("second")
+    maps = [make_call(i, first) for i in range(100)]
+    then = [make_call(100 + i, second, parent) for i, parent in enumerate(maps)]
+    groups = grouped([*maps, *then], costing(first=1e-6, second=1e-6))
+    where = {call: index for index, group in enumerate(groups) for call in group}
+    assert all(where[call] == where[call.parents[0]] for call in then)
+
+
+def test_a_number_as_batch_is_kept() -> None:
+    app = make_app(batch=7)
+    assert {len(g) for g in grouped([make_call(i, app) for i in range(70)], costing(app=9.0))} == {
+        7
+    }
+
+
+def test_calls_that_must_be_alone_are() -> None:
+    app = make_app()
+    calls = [make_call(i, app) for i in range(10)]
+    groups = grouped(calls, costing(app=1e-6), alone={calls[4]})
+    assert [calls[4]] in groups
+
+
+def test_suspects_share_tasks_with_suspects_only() -> None:
+    app = make_app()
+    calls = [make_call(i, app) for i in range(10)]
+    suspects = set(calls[3:6])
+    for group in grouped(calls, costing(app=1e-6), suspects=suspects):
+        assert set(group) <= suspects or not set(group) & suspects
+
+
+def test_costs_follow_what_is_observed() -> None:
+    costs = Costs()
+    assert costs.estimate("app") is None
+    for _ in range(20):
+        costs.observe({"app": (10, 1.0, 1000)})
+    cost = costs.estimate("app")
+    assert cost is not None
+    assert (cost.seconds, cost.bytes) == pytest.approx((0.1, 100))
