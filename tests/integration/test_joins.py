@@ -1,0 +1,227 @@
+"""Join apps: the value is what the returned futures come to; nothing waits on a worker."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import dask
+import pytest
+
+import daskflow
+from daskflow import join_app, python_app
+
+
+@python_app
+def same(x: Any) -> Any:
+    return x
+
+
+@python_app
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@python_app
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+@join_app
+def through(x: Any) -> Any:
+    return same(x)
+
+
+@join_app
+def fib(n: int) -> Any:
+    return same(n) if n < 2 else add(fib(n - 1), fib(n - 2))
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (lambda: same(1), 1),
+        (lambda: [same(1), same(2)], [1, 2]),
+        (lambda: (same(1), same(2)), (1, 2)),
+        (lambda: {"a": same(1), 2: same(2)}, {"a": 1, 2: 2}),
+        (lambda: {"a": [same(1), (same(2),)]}, {"a": [1, (2,)]}),
+        (lambda: [*()], []),
+        (lambda: through(5), 5),
+        (lambda: [through(through(5)), same(1)], [5, 1]),
+        (lambda: same([7])[0], 7),
+        (lambda: same([7])[0] + same(1), 8),
+        (lambda: same("abc").upper(), "ABC"),
+        (lambda: same(dask.delayed(int)(3)), 3),
+        (lambda: same(bytes(2 * 2**20))[0], 0),
+        (lambda: add(*[same(1)] * 2), 2),
+    ],
+)
+def test_the_value_of_a_join_is_that_of_what_its_body_returns(
+    body: Any, expected: Any, kernel: Any
+) -> None:
+    future = join_app(body)()
+    assert future.result() == expected
+    assert type(future.result()) is type(expected)
+
+
+def test_one_future_returned_twice_runs_once(kernel: Any, runs: Any) -> None:
+    @python_app
+    def part() -> int:
+        runs.count("part")
+        return 1
+
+    @join_app
+    def body() -> Any:
+        runs.count("body")
+        future = part()
+        return [future, future, add(future, future)]
+
+    joined = body()
+    assert (joined.result(), joined.result()) == ([1, 1, 2], [1, 1, 2])
+    assert runs.all() == {"body": 1, "part": 1}
+
+
+def test_calls_that_a_body_makes_and_does_not_return_run_too(kernel: Any, runs: Any) -> None:
+    @python_app
+    def aside() -> None:
+        runs.count()
+
+    @join_app
+    def body() -> Any:
+        aside()
+        return same(1)
+
+    assert body().result() == 1
+    daskflow.wait_for_current_tasks()
+    assert runs["run"] == 1
+
+
+def test_a_body_decides_by_the_values_of_its_arguments(kernel: Any) -> None:
+    @join_app
+    def spread(n: int) -> Any:
+        return [same(i) for i in range(n)]
+
+    @python_app
+    def total(xs: list[int]) -> int:
+        return sum(xs)
+
+    assert total(spread(same(4))).result() == 6
+
+
+def test_recursion_needs_no_more_workers_than_there_are(kernel: Any) -> None:
+    assert fib(15).result() == 610
+
+
+def test_five_hundred_joins_may_wait_at_once(kernel: Any) -> None:
+    gate = dask.delayed(int)(1)
+    last = same(gate)
+    joins = [through(add(last, i)) for i in range(500)]
+    outer = [through(j) for j in joins]
+    assert daskflow.gather(outer) == [i + 1 for i in range(500)]
+
+
+def test_what_a_join_returns_flows_to_calls_and_joins_after_it(kernel: Any) -> None:
+    assert add(through(1), through(through(2))).result() == 3
+
+
+def test_a_failed_inner_call_fails_the_join(kernel: Any) -> None:
+    joined = join_app(lambda: [same(1), fail("first"), fail("second")])()
+    with pytest.raises(daskflow.JoinError, match=r"root cause ValueError: first") as caught:
+        joined.result()
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert caught.value.key == joined.key
+    assert caught.value.others == 1
+    with pytest.raises(daskflow.DependencyError) as after:
+        same(joined).result()
+    assert isinstance(after.value.__cause__, ValueError)
+
+
+def test_a_failure_deep_inside_shows_its_root(kernel: Any) -> None:
+    joined = join_app(lambda: through(add(fail("root"), 1)))()
+    with pytest.raises(daskflow.JoinError) as caught:
+        joined.result()
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert caught.value.path[-1].startswith("fail-")
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [(lambda: 1, "int"), (lambda: None, "NoneType"), (lambda: [same(1), 2], "list with int")],
+)
+def test_a_body_that_returns_something_else_is_an_error(body: Any, named: str, kernel: Any) -> None:
+    with pytest.raises(TypeError, match=f"must return a future.*{named}"):
+        join_app(body)().result()
+
+
+def test_a_body_that_raises_fails_its_join_as_any_app(kernel: Any) -> None:
+    @join_app
+    def body() -> Any:
+        raise LookupError("no plan")
+
+    with pytest.raises(LookupError, match="no plan") as caught:
+        body().result()
+    assert caught.value.daskflow.app == "body"
+
+
+def test_a_body_that_fails_first_is_tried_again_without_running_its_calls_twice(
+    kernel: Any, runs: Any
+) -> None:
+    @python_app
+    def part() -> int:
+        runs.count("part")
+        return 1
+
+    @join_app(retries=1)
+    def body() -> Any:
+        runs.count("body")
+        future = part()
+        if runs["body"] == 1:
+            raise OSError("again")
+        return future
+
+    assert body().result() == 1
+    assert runs.all() == {"body": 2, "part": 1}
+
+
+def test_a_body_cannot_demand_a_future(kernel: Any) -> None:
+    @join_app
+    def impatient() -> Any:
+        return same(same(1).result())
+
+    with pytest.raises(daskflow.NoDataFlowKernelError, match="join app's body"):
+        impatient().result()
+
+
+def test_a_python_app_cannot_demand_a_future(kernel: Any) -> None:
+    @python_app
+    def impatient() -> Any:
+        return same(1).result()
+
+    with pytest.raises(daskflow.NoDataFlowKernelError, match="join_app"):
+        impatient().result()
+
+
+def test_the_options_of_inner_apps_hold(kernel: Any, runs: Any) -> None:
+    @python_app(retries=2)
+    def flaky() -> int:
+        runs.count()
+        if runs["run"] < 3:
+            raise OSError("again")
+        return runs["run"]
+
+    @join_app
+    def body() -> Any:
+        return flaky()
+
+    assert body().result() == 3
+
+
+def test_a_join_in_progress_says_so(kernel: Any) -> None:
+    joined = through(1)
+    assert joined.task_status() == "recorded"
+    assert joined.result() == 1
+    assert joined.task_status() == "exec_done"
