@@ -58,6 +58,12 @@ class Retry:
         for name in ("on", "unless"):
             _check_filter(name, getattr(self, name))
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it names built-in exception types only, which are the same in every process."""
+        filters = [f if isinstance(f, tuple) else (f,) for f in (self.on, self.unless)]
+        return all(kind.__module__ == "builtins" for kinds in filters for kind in kinds)
+
     def applies_to(self, error: BaseException) -> bool:
         """Tell whether `error` is worth another try, attempts aside."""
         return _matches(self.on, error) and not _matches(self.unless, error)
@@ -66,7 +72,7 @@ class Retry:
         """Seconds to wait after the `failed_attempts`-th failure."""
         if self.backoff_s == 0:
             return 0.0
-        pause = min(self.backoff_s * 2.0 ** (failed_attempts - 1), self.max_backoff_s)
+        pause = min(self.backoff_s * 2.0 ** min(failed_attempts - 1, 100), self.max_backoff_s)
         return pause * (1.0 + self.jitter * rng.random())
 
 

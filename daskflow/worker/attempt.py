@@ -99,8 +99,11 @@ def run_call(
             error = caught
         if spec.ask_home or spec.retry is None:
             return failed(spec, key, error, attempts, retryable=spec.ask_home)
-        if attempts >= spec.retry.attempts or not spec.retry.applies_to(error):
-            return failed(spec, key, error, attempts)
+        try:
+            if attempts >= spec.retry.attempts or not spec.retry.applies_to(error):
+                return failed(spec, key, error, attempts)
+        except Exception as own:  # noqa: BLE001 # the user's filter is broken
+            return failed(spec, key, own, attempts)
         pause_s = spec.retry.pause_s(attempts, random.Random())  # spreads load only
         if pause_s:
             time.sleep(pause_s)
