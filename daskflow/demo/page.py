@@ -40,21 +40,22 @@ def write_page(path: str, title: str, facts: Sequence[FileFacts], results: Resul
     from bokeh.embed import file_html  # slow to import, and only this call needs it
     from bokeh.resources import INLINE
 
-    figures = [
-        _packages_figure(results),
-        _files_figure(facts, results),
-        _imports_figure(results),
-    ]
-    for name, figure in zip(("packages", "files", "imports"), figures, strict=True):
+    figures = {"packages": _packages_figure(results)}
+    if any(each.lines and each.parse_s for each in facts):
+        figures["files"] = _files_figure(facts, results)
+    if results.imports:
+        figures["imports"] = _imports_figure(results)
+    for name, figure in figures.items():
         figure.name = name
     template = resources.files("daskflow.demo").joinpath("page.html").read_text(encoding="utf-8")
     html = file_html(
-        figures,
+        list(figures.values()),
         resources=INLINE,
         title=f"{title}: a reading by daskflow",
         template=template,
         template_variables={
             "heading": title,
+            "drawn": set(figures),
             "total": results.sum,
             "packages": len(results.totals),
             "shown": min(_MOST_PACKAGES, len(results.totals)),
