@@ -17,6 +17,7 @@ import concurrent.futures
 import io
 import pickle
 from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -190,6 +191,10 @@ class _ArgumentPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle
         return _SlotMark(len(self.slots) - 1)
 
     def reducer_override(self, obj: Any) -> Any:
+        # Small arrays are common and pickle themselves; cloudpickle's look at their parts costs most.
+        home = obj.__module__ if type(obj) is FunctionType else type(obj).__module__
+        if (home == "numpy" or (home or "").startswith("numpy.")) and not wire.is_raw(obj):
+            return NotImplemented
         if isinstance(obj, CallReference):
             mark = self.slot(obj.call)
             if obj.means_value:

@@ -95,7 +95,7 @@ class _Writer:
             self.own is not None and self.own.is_suspect,
             self.own.key if self.own is not None else "",
         )
-        return wire.dumps(order)
+        return order.dumped()
 
     def _extras(self, call: Call) -> Extras | None:
         extras: Extras | None = call.extras

@@ -12,8 +12,6 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from distributed.protocol.pickle import dumps
-
 from daskflow.futures.appfuture import AppFuture
 
 
@@ -54,6 +52,8 @@ class _Pickled:
 
     def __init__(self, content: Any):
         self._buffers: list[pickle.PickleBuffer] = []
+        from distributed.protocol.pickle import dumps  # slow to import
+
         self._data = dumps(content, buffer_callback=self._buffers.append)
 
     def __reduce__(self) -> tuple[Any, ...]:

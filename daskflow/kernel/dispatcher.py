@@ -65,6 +65,7 @@ class _ReadyCalls:
     def __init__(self) -> None:
         self._queues: dict[float, deque[Call]] = {}
         self._order: list[float] = []
+        self._count = 0
 
     def append(self, call: Call) -> None:
         queue = self._queues.get(call.options.priority)
@@ -72,16 +73,23 @@ class _ReadyCalls:
             queue = self._queues[call.options.priority] = deque()
             self._order = sorted(self._queues, reverse=True)
         queue.append(call)
+        self._count += 1
 
     def extend_left(self, calls: Sequence[Call]) -> None:
+        self._count += len(calls)
         for call in reversed(calls):
             self._queues[call.options.priority].appendleft(call)
 
     def pop(self) -> Call:
-        return next(q for p in self._order if (q := self._queues[p])).popleft()
+        self._count -= 1
+        for priority in self._order:
+            queue = self._queues[priority]
+            if queue:
+                return queue.popleft()
+        raise IndexError("no call is ready")
 
     def __bool__(self) -> bool:
-        return any(self._queues.values())
+        return self._count > 0
 
     def __iter__(self) -> Iterator[Call]:
         return itertools.chain.from_iterable(self._queues.values())
@@ -318,8 +326,8 @@ class Dispatcher:
             self.costs,
             self.slots,
             labels,
-            alone=self._alone,
-            suspects=self._suspects,
+            alone=self._alone or (),
+            suspects=self._suspects or (),
             default_batch=self._config.batch,
         )
         self._calls_per_task = len(calls) / len(groups)

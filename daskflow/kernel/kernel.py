@@ -73,6 +73,7 @@ class DataFlowKernel:
     def __init__(self, config: Config):
         self.config = config
         self._pid = os.getpid()
+        self._run = process.run
         self._closed = False
         self._lost: ExecutorError | None = None
         self._close_lock = threading.Lock()
@@ -312,7 +313,7 @@ class DataFlowKernel:
                 return
 
     def _check_usable(self) -> None:
-        if self._pid != os.getpid():
+        if self._run is not process.run:  # a forked child is another run
             raise KernelForkedError(
                 f"this kernel belongs to process {self._pid}, which this process ({os.getpid()}) "
                 "was forked from: call daskflow.load() here"

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from daskflow.errors import DeserializationError, WorkerLost
@@ -76,10 +77,39 @@ class Order(NamedTuple):
     is_suspect: bool = False
     key: str = ""
 
+    def dumped(self) -> bytes:
+        """Return the order as bytes.
+
+        Functions may hold things of ``__main__`` (a `Retry` on the user's own exception), so they are
+        pickled with care, and apart: the members, which are many, are plain tuples of plain things.
+        """
+        functions = tuple(map(_dumped_function, self.functions))
+        members = tuple(map(tuple, self.members))
+        return pickle.dumps((*self[:1], functions, members, *self[3:]), protocol=5)
+
+    @classmethod
+    def loaded(cls, data: bytes) -> Order:
+        """Return the order that was `dumped`."""
+        run, functions, members, *rest = pickle.loads(data)
+        return cls(
+            run, tuple(map(_loaded_function, functions)), tuple(map(Member._make, members)), *rest
+        )
+
+
+@lru_cache(maxsize=1000)
+def _dumped_function(spec: FunctionSpec) -> bytes:
+    return wire.dumps(spec)
+
+
+@lru_cache(maxsize=1000)
+def _loaded_function(data: bytes) -> FunctionSpec:
+    spec: FunctionSpec = pickle.loads(data)
+    return spec
+
 
 def run_batch(payload: bytes, *values: object) -> Box:
     """Run the members of a batch in order and return their outcomes; raise nothing."""
-    order: Order = pickle.loads(payload)
+    order = Order.loaded(payload)
     if order.is_suspect:
         return run_suspects(payload, order, values)
     entries: list[object] = []
@@ -133,7 +163,7 @@ def _claims(order: Order, entries: list[object]) -> Iterator[handback.Claims | N
 
 def lost_batch(payload: bytes, *_values: object) -> Box:
     """Stand for a batch whose Box was lost: none of its members is run."""
-    order: Order = pickle.loads(payload)
+    order = Order.loaded(payload)
     return Box([NOT_RUN] * len(order.members))
 
 
@@ -165,7 +195,7 @@ def serve_suspects(descriptor: int) -> None:
     """Run the rest of a suspect batch and write each outcome to `descriptor` (in the child)."""
     os.set_inheritable(descriptor, False)
     payload, values, entries = pickle.load(sys.stdin.buffer)  # our own parent
-    order: Order = pickle.loads(payload)
+    order = Order.loaded(payload)
     with os.fdopen(descriptor, "wb") as answers:
         for member in order.members[len(entries) :]:
             entries.append(_run_member(order, member, values, entries))
