@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "daskflow", *arguments],
         cwd=folder,
+        # Scratch folders that other processes left behind are not this test's business.
+        env={**os.environ, "DASK_TEMPORARY_DIRECTORY": str(folder)},
         capture_output=True,
         text=True,
         timeout=100,

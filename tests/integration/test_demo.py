@@ -43,7 +43,7 @@ def run_demo(source: Path, output: Path) -> subprocess.CompletedProcess[str]:
             *("--input", str(source), "--output", str(output)),
         ],
         cwd=output.parent,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, "COLUMNS": "200", "DASK_TEMPORARY_DIRECTORY": str(output.parent)},
         capture_output=True,
         text=True,
         timeout=110,
