@@ -21,11 +21,11 @@ from types import FunctionType
 from typing import Any
 from weakref import WeakValueDictionary
 
-import cloudpickle
 from dask import is_dask_collection
 
 from daskflow.errors import SerializationError
 from daskflow.graph.call import Call, CallReference
+from daskflow.graph.functions import UsersPickler
 from daskflow.worker import wire
 from daskflow.worker.attempt import argument
 
@@ -170,7 +170,7 @@ def _second(_first: object, second: object) -> object:
     return second
 
 
-class _ArgumentPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
+class _ArgumentPickler(UsersPickler):
     """Pickles arguments; futures, collections and large arrays become slots."""
 
     def __init__(self, literals: Literals):

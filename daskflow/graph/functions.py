@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import io
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import cloudpickle
 
 from daskflow.errors import CapturedFutureError, SerializationError
 from daskflow.graph.call import CallReference
 from daskflow.worker import wire
-from daskflow.worker.functions import fingerprint
+from daskflow.worker.fingerprint import fingerprint, is_users
+from daskflow.worker.functions import found_or
 
 Reference = tuple[str, str, str]
 by_value: ContextVar[bool] = ContextVar("by_value", default=False)
 """Set while a function is pickled for workers that may not have its module."""
-
-_INSTALLED = tuple(
-    {
-        path
-        for name in ("stdlib", "platstdlib", "purelib", "platlib")
-        if (path := sysconfig.get_paths().get(name))
-    }
-)
-_OURS = ("daskflow", "jobqueue_sites")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +65,7 @@ def travelling(func: Callable[..., Any], name: str, where: Reference | None) -> 
     SerializationError
         It cannot be pickled, and there is no reference either.
     """
-    if where is not None and not _is_users(sys.modules.get(where[0])):
+    if where is not None and not is_users(sys.modules.get(where[0])):
         return None
     try:
         with _modules_by_value():
@@ -105,14 +97,44 @@ class _FunctionPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle
         return super().reducer_override(obj)
 
 
-def _is_users(module: ModuleType | None) -> bool:
-    """Tell whether a module is the user's own code, not something installed."""
-    if module is None:
-        return True
-    if module.__name__.split(".")[0] in _OURS:
-        return False
-    file = vars(module).get("__file__")
-    return file is None or not file.startswith(_INSTALLED)
+class UsersPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
+    """Pickles values so that they open where the modules of their functions and classes are missing."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type | FunctionType) and (spare := _spare(obj)) is not None:
+            return found_or, spare
+        return super().reducer_override(obj)
+
+
+def pickled(value: object) -> bytes:
+    """Return the pickle of a value by a `UsersPickler`."""
+    buffer = io.BytesIO()
+    UsersPickler(buffer, protocol=5).dump(value)
+    return buffer.getvalue()
+
+
+def _spare(target: Any) -> tuple[str, str, str, bytes] | None:
+    """Return where a function or class of the user's is to be found, and its pickle by value.
+
+    None for any other, and if it has no pickle by value.
+    """
+    if by_value.get() or not is_users(sys.modules.get(target.__module__)):
+        return None
+    where = reference(target)
+    if where is None:
+        return None
+    known = _spares.get(target)
+    if known is None or known[:3] != where:
+        try:
+            with _modules_by_value():
+                known = (*where, cloudpickle.dumps(target, protocol=5))
+        except Exception:  # noqa: BLE001 # whatever a user's module holds; the reference may do
+            return None
+        _spares[target] = known
+    return known
+
+
+_spares: WeakKeyDictionary[Any, tuple[str, str, str, bytes]] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -123,8 +145,7 @@ def _modules_by_value() -> Iterator[None]:
         for name, module in list(sys.modules.items())
         if type(module) is ModuleType
         and name != "__main__"
-        and isinstance(vars(module).get("__file__"), str)
-        and _is_users(module)
+        and is_users(module)
         and name not in cloudpickle.list_registry_pickle_by_value()
     ]
     token = by_value.set(True)
@@ -138,4 +159,4 @@ def _modules_by_value() -> Iterator[None]:
         by_value.reset(token)
 
 
-__all__ = ["Reference", "SerializationError", "by_value", "reference", "travelling"]
+__all__ = ["Reference", "SerializationError", "by_value", "pickled", "reference", "travelling"]

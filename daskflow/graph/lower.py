@@ -20,6 +20,7 @@ from dask.typing import Key
 from daskflow.graph import tasks
 from daskflow.graph.arguments import Foreign, Literal, Packed, Slot
 from daskflow.graph.call import Call, Options
+from daskflow.graph.functions import pickled
 from daskflow.worker import wire
 from daskflow.worker.attempt import Extras
 from daskflow.worker.batch import (
@@ -136,7 +137,7 @@ class _Writer:
     def _foreign_ref(self, bound: Bound, place: int | str) -> Ref:
         if bound.key is not None:
             return Ref(self._input(bound.key), WHOLE, place)
-        return self._constant(wire.packed(bound.value, "the value of a future"), place)
+        return self._constant(wire.packed(bound.value, "the value of a future", pickled), place)
 
     def _input(self, key: Key) -> int:
         return self.inputs.setdefault(key, len(self.inputs))
@@ -149,7 +150,7 @@ class _Writer:
 def travelling(value: object) -> object:
     """Return a final value of a call in its travelling form."""
     if isinstance(value, Home):
-        return wire.packed(value.value, "the value of a future")
+        return wire.packed(value.value, "the value of a future", pickled)
     return value
 
 

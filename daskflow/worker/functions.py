@@ -7,17 +7,17 @@ missing there, or holds other code (an edited file), it takes the value.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import pickle
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import CodeType
+from typing import Any
 
 from daskflow.errors import SerializationError
 from daskflow.retries import Retry
+from daskflow.worker.fingerprint import fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +39,6 @@ class FunctionSpec:
     walltime_s: float | None = None
     isolate: bool = False
     runner: Callable[[Callable[[], object]], object] | None = None
-
-
-def fingerprint(function: Callable[..., object]) -> str:
-    """Return a hash of a function's code that does not depend on where its file lies."""
-    code = getattr(function, "__code__", None)
-    digest = hashlib.sha256()
-    if code is not None:
-        _feed(digest.update, code)
-        digest.update(repr((function.__defaults__, function.__kwdefaults__)).encode())
-    return digest.hexdigest()[:16]
-
-
-def _feed(update: Callable[[bytes], None], code: CodeType) -> None:
-    update(code.co_code)
-    update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            _feed(update, constant)
-        elif isinstance(constant, frozenset):
-            update(repr(sorted(map(repr, constant))).encode())
-        else:
-            update(repr(constant).encode())
 
 
 def load_function(spec: FunctionSpec) -> Callable[..., object]:
@@ -107,16 +85,30 @@ def _load(spec: FunctionSpec) -> Callable[..., object]:
     ) from problem
 
 
+def found_or(module: str, qualname: str, expected: str, body: bytes) -> Any:
+    """Return a function or class of a module; where that is missing or differs, that of `body`."""
+    try:
+        return _found(module, qualname, expected)
+    except Exception:  # noqa: BLE001 # importing the user's module may fail in any way
+        return pickle.loads(body)
+
+
 def _imported(module: str, qualname: str, expected: str) -> Callable[..., object]:
-    target: object = importlib.import_module(module)
-    for part in qualname.split("."):
-        target = getattr(target, part)
-    function = getattr(target, "func", target)
+    function: Callable[..., object] = _found(module, qualname, expected)
     if not callable(function):
         raise TypeError(f"{module}.{qualname} is no function")
-    if fingerprint(function) != expected:
-        raise ImportError(f"{module}.{qualname} has other code on this worker")
     return function
+
+
+def _found(module: str, qualname: str, expected: str) -> Any:
+    target: Any = importlib.import_module(module)
+    for part in qualname.split("."):
+        target = getattr(target, part)
+    if not isinstance(target, type):
+        target = getattr(target, "func", target)
+    if fingerprint(target) != expected:
+        raise ImportError(f"{module}.{qualname} has other code on this worker")
+    return target
 
 
 _KEPT = 500

@@ -8,7 +8,7 @@ and a value that cannot be pickled is noticed where it was made, with its name.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import NoneType
 
 import cloudpickle
@@ -51,7 +51,7 @@ def dumps(value: object) -> bytes:
     return data
 
 
-def packed(value: object, what: str) -> object:
+def packed(value: object, what: str, pickled: Callable[[object], bytes] = dumps) -> object:
     """Return `value` in the form in which it travels; `what` names it in an error.
 
     Raises
@@ -62,7 +62,7 @@ def packed(value: object, what: str) -> object:
     if type(value) in ATOMS or is_raw(value):
         return value
     try:
-        return Pickled(dumps(value))
+        return Pickled(pickled(value))
     except Exception as error:
         raise unpicklable(value, what, error) from error
 
