@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,14 +16,17 @@ LABEL_CAPACITY = 1_000_000
 class Session:
     """What an executor needs to start its workers.
 
-    `client` is connected to the scheduler, `host` (None for a scheduler that is not ours) starts
-    processes beside it, and `label_resources` gives the resources that mark an executor's workers.
+    `client` is connected to the scheduler, `host` starts processes on this machine, and
+    `label_resources` gives the resources that mark an executor's workers. Workers on this machine
+    listen on `interface` (None: any).
     """
 
     client: Any
     host: Any
     label_resources: Callable[[str], Mapping[str, float]]
-    security: Any = None
+    labels: Sequence[str]
+    security: Any
+    interface: str | None
 
 
 @runtime_checkable

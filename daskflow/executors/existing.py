@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from daskflow.errors import ConfigurationError
-from daskflow.executors.base import LABEL_CAPACITY, Session, check_label
+from daskflow.executors.base import Session, check_label
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,41 @@ class ExistingExecutor:
 
     def start(self, session: Session) -> Callable[[], None]:
         marks = session.label_resources(self.label)
-        if marks:
-            session.client.run(_mark, dict(marks))
-        return lambda: None
+        if not marks:
+            return lambda: None
+        from daskflow.executors.startup import Label, LabelAtOnce  # imports distributed
+
+        others = [r for x in session.labels if x != self.label for r in session.label_resources(x)]
+        client, plugin = session.client, Label(marks, others)
+        client.register_plugin(LabelAtOnce(marks, others))
+        client.register_plugin(plugin)
+
+        def stop() -> None:
+            client.unregister_scheduler_plugin(plugin.name)
+            client.unregister_worker_plugin(plugin.name)
+
+        return stop
 
 
-async def _mark(marks: dict[str, float], dask_worker: Any) -> None:
-    await dask_worker.set_resources(**dict.fromkeys(marks, LABEL_CAPACITY))
+def watch(client: Any, on_lost: Callable[[str], object]) -> Callable[[], None]:
+    """Call ``on_lost(how)`` in a thread when `client` loses its scheduler; return what stops that.
+
+    A client that connects anew has lost all its futures, so the first loss is the end.
+    """
+    address = client.scheduler.address
+    stopped = threading.Event()
+
+    async def look() -> None:
+        while client.status == "running":
+            if stopped.is_set():
+                return
+            await asyncio.sleep(_LOOK_EVERY_S)
+        if not stopped.is_set():
+            how = f"the connection to the scheduler at {address} was lost"
+            threading.Thread(target=on_lost, args=(how,), daemon=True).start()
+
+    client.loop.add_callback(look)
+    return stopped.set
+
+
+_LOOK_EVERY_S = 0.25

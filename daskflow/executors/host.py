@@ -54,6 +54,7 @@ class WorkerSettings:
     resources: Mapping[str, float]
     env: Mapping[str, str] = field(default_factory=dict)
     on_start: Callable[[], object] | None = None
+    interface: str | None = "127.0.0.1"
 
     def plugins(self) -> list[object]:
         """Return the Dask plugins of this worker."""
@@ -99,6 +100,7 @@ class HostProcess:
         self._answers: IO[bytes] = os.fdopen(readable, "rb")
         self._lock = threading.Lock()
         self._stopping = False
+        self._what = "scheduler"
         _hosts.add(self)
 
     @property
@@ -109,6 +111,11 @@ class HostProcess:
     def start_scheduler(self, settings: SchedulerSettings) -> str:
         """Start the scheduler and return its address."""
         return str(self._ask("scheduler", settings))
+
+    def join_scheduler(self, address: str, security: Any) -> None:
+        """Let the workers join a scheduler that is not ours."""
+        self._what = "workers'"
+        self._ask("joining", (address, security))
 
     def start_workers(self, workers: Sequence[WorkerSettings]) -> None:
         """Begin to start local workers; they join the scheduler when they are up."""
@@ -126,7 +133,7 @@ class HostProcess:
             exitcode = self._process.wait()
             if not self._stopping:
                 how = f"exit code {exitcode}" if exitcode >= 0 else f"signal {-exitcode}"
-                on_lost(f"the scheduler process (pid {self.pid}) ended: {how}")
+                on_lost(f"the {self._what} process (pid {self.pid}) ended: {how}")
 
         threading.Thread(target=wait, name="daskflow-host-watch", daemon=True).start()
 
@@ -157,7 +164,9 @@ class HostProcess:
                 cloudpickle.dump((order, content), self._process.stdin)
                 self._process.stdin.flush()
                 if not select.select([self._answers], [], [], timeout_s)[0]:
-                    raise SchedulerLost(f"the scheduler process (pid {self.pid}) does not answer")
+                    raise SchedulerLost(
+                        f"the {self._what} process (pid {self.pid}) does not answer"
+                    )
                 good, answer = pickle.load(self._answers)  # our own child
             except (EOFError, OSError, ValueError) as error:
                 raise SchedulerLost(
@@ -198,6 +207,7 @@ class _Host:
         self._nannies: list[Any] = []
         self._starting: list[asyncio.Future[None]] = []
         self._security: Any = None
+        self._address = ""
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -236,20 +246,24 @@ class _Host:
             dashboard_address=None if dashboard is False else f"127.0.0.1:{dashboard}",
         )
         await self._scheduler
-        return str(self._scheduler.address)
+        self._address = str(self._scheduler.address)
+        return self._address
+
+    async def _start_joining(self, scheduler: tuple[str, Any]) -> None:
+        self._address, self._security = scheduler
 
     async def _start_workers(self, workers: list[WorkerSettings]) -> None:
         from distributed import Nanny  # only in the host
 
         for settings in workers:
             nanny = Nanny(
-                self._scheduler.address,
+                self._address,
                 name=settings.name,
                 nthreads=settings.threads,
                 memory_limit=settings.memory_limit,
                 resources=dict(settings.resources),
                 env=dict(settings.env),
-                host="127.0.0.1",
+                host=settings.interface,
                 security=self._security,
                 dashboard=False,
                 plugins=settings.plugins(),
@@ -265,7 +279,14 @@ class _Host:
             while cause.__cause__ is not None:
                 cause = cause.__cause__
             report = {"worker": nanny.name, "error": f"{type(cause).__name__}: {cause}"}
-            self._scheduler.log_event(TROUBLE_TOPIC, report)
+            await self._report(report)
+
+    async def _report(self, report: dict[str, str]) -> None:
+        from distributed.core import rpc  # only in the host
+
+        security = self._security.get_connection_args("scheduler") if self._security else {}
+        async with rpc(self._address, connection_args=security) as scheduler:
+            await scheduler.log_event(topic=TROUBLE_TOPIC, msg=report)
 
     async def _start_silence(self, _nothing: None) -> None:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)

@@ -78,6 +78,7 @@ class LocalExecutor:
                     resources={**self.resources, **session.label_resources(self.label)},
                     env=dict(self.env),
                     on_start=self.on_start,
+                    interface=session.interface,
                 )
                 for index in range(self.workers)
             ]

@@ -55,7 +55,7 @@ class ThreadExecutor:
                 memory_limit=0,
                 security=session.security,
                 dashboard=False,
-                host="127.0.0.1" if session.host is not None else None,
+                host=session.interface,
             )
             await worker
             return worker

@@ -46,6 +46,7 @@ from daskflow.kernel.collector import Collector
 from daskflow.kernel.dispatcher import Dispatcher
 from daskflow.kernel.opening import OpenSession
 from daskflow.kernel.retry import RetryRules
+from daskflow.kernel.unasked import UnaskedFailures
 from daskflow.logs import new_run_folder, set_file_logger
 from daskflow.retries import as_retry
 from daskflow.worker.batch import pick
@@ -92,14 +93,15 @@ class DataFlowKernel:
             raise
         self.client = self._session.client
         rules = RetryRules(as_retry(config.retries), config.retry_handler)
+        self._failures = UnaskedFailures()
         self._dispatcher = Dispatcher(config, self.client, rules, self._settle, self._choose_label)
         self._collector = Collector(self.client, self._dispatcher, rules, self._settle)
         self._dispatcher.slots = max(1, self._count_slots())
         self._unteach = teach(self.client)
         self._collector.start()
         self.client.subscribe_topic(TOPIC + process.run, self._on_hand_back)
+        self._session.watch(lambda how: self._on_lost(SchedulerLost(how)))
         if self._session.host is not None:
-            self._session.host.watch(lambda how: self._on_lost(SchedulerLost(how)))
             self._workers_left = {e.label: getattr(e, "workers", 1) for e in config.executors}
             self.client.subscribe_topic(TROUBLE_TOPIC, self._on_trouble)
         logger.info("kernel loaded: %s, logs in %s", config.executors, self.run_dir)
@@ -204,6 +206,10 @@ class DataFlowKernel:
             self.check_may_wait()
             AppFuture.wait_for(call)
 
+    def was_shown(self, error: BaseException) -> None:
+        """Note that somebody has seen the exception of a failed call."""
+        self._failures.seen(error)
+
     def log_folder(self) -> str:
         """Return the folder of the logs that `AUTO_LOGNAME` names."""
         return str(self.run_dir / "task_logs")
@@ -258,6 +264,7 @@ class DataFlowKernel:
             self._end_all_on_workers({batch.key: batch.future for batch in submitted})
         self._session.close(is_lost=self._lost is not None)
         logger.info("kernel closed, %d calls cancelled", len(unfinished))
+        self._failures.tell(f"{self.run_dir / 'daskflow.log'}")
         self._stop_log()
         return len(unfinished)
 
@@ -389,6 +396,11 @@ class DataFlowKernel:
         todo = list(settlements)
         while todo:
             settling.settle(todo)
+            for call, state, value in todo:
+                if state is State.FAILED and call.value is value:
+                    self._failures.add(call, value)
+                    if self._dispatcher.is_exposed(call):  # Dask shows it
+                        self._failures.seen(value)
             calls = [settlement[0] for settlement in todo]
             self._dispatcher.release_held(calls)
             todo = self._collector.ended(calls)
@@ -407,7 +419,7 @@ class DataFlowKernel:
     def _end_all_on_workers(self, tasks_left: Mapping[str, Any]) -> None:
         """Let no task of this kernel wait or run on workers that may go on without it."""
         interrupt_all(process.run)  # those of a ThreadExecutor
-        if self._session.host is not None:
+        if self._session.owns_scheduler:
             return  # its workers end with it
 
         async def end() -> None:

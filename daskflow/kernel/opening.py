@@ -11,8 +11,9 @@ from typing import Any
 
 from daskflow.config import Config
 from daskflow.errors import VersionMismatch
-from daskflow.executors import ExistingExecutor
+from daskflow.executors import ExistingExecutor, LocalExecutor
 from daskflow.executors.base import LABEL_CAPACITY, Session
+from daskflow.executors.existing import watch
 from daskflow.executors.host import HostProcess, SchedulerSettings
 from daskflow.graph import tasks
 from daskflow.graph.lower import label_resource
@@ -36,18 +37,20 @@ class OpenSession:
         self.host: HostProcess | None = None
         existing = next((e for e in config.executors if isinstance(e, ExistingExecutor)), None)
         self.labels = [executor.label for executor in config.executors]
+        self.owns_scheduler = existing is None
         try:
-            security = None
             if existing is None:
-                self.host = HostProcess()
-                self._closers.append(self.host.stop)
-                self.client, security = _own_client(self.host, config)
+                self.host = self._start_host()
+                self.client = _own_client(self.host, config)
                 self._closers.append(self._close_client)
             else:
                 self.client, is_ours = existing.connect()
                 if is_ours:
                     self._closers.append(self._close_client)
                 check_versions(self.client)
+                if any(isinstance(e, LocalExecutor) for e in config.executors):
+                    self.host = self._start_host()
+                    self.host.join_scheduler(self._address, self.client.security)
             from daskflow.executors.loss import LossGuard  # imports distributed
 
             self.client.register_plugin(LossGuard())
@@ -56,13 +59,31 @@ class OpenSession:
                 client=self.client,
                 host=self.host,
                 label_resources=self.label_resources,
-                security=security,
+                labels=self.labels,
+                security=self.client.security,
+                interface="127.0.0.1" if "127.0.0.1" in self._address else None,
             )
             for executor in config.executors:
                 self._closers.append(executor.start(session))
         except BaseException:
             self.close()
             raise
+
+    @property
+    def _address(self) -> str:
+        return str(self.client.scheduler.address)
+
+    def _start_host(self) -> HostProcess:
+        host = HostProcess()
+        self._closers.append(host.stop)
+        return host
+
+    def watch(self, on_lost: Callable[[str], object]) -> None:
+        """Call ``on_lost(how)`` if the scheduler, or our local workers, end before `close`."""
+        if self.host is not None:
+            self.host.watch(on_lost)
+        if not self.owns_scheduler:
+            self._closers.append(watch(self.client, on_lost))
 
     def label_resources(self, label: str) -> Mapping[str, float]:
         """Return the worker resources that mark an executor; none if it is the only one."""
@@ -102,7 +123,7 @@ class OpenSession:
         return kept.close
 
 
-def _own_client(host: HostProcess, config: Config) -> tuple[Any, Any]:
+def _own_client(host: HostProcess, config: Config) -> Any:
     from distributed import Client  # slow to import: the host starts meanwhile
     from distributed.security import Security  # as above
 
@@ -119,11 +140,11 @@ def _own_client(host: HostProcess, config: Config) -> tuple[Any, Any]:
             },
         )
     )
-    return Client(address, security=security, timeout="30s"), security
+    return Client(address, security=security, timeout="30s")
 
 
 def check_versions(client: Any) -> None:
-    """Raise VersionMismatch if workers of a cluster lack daskflow or differ from this process."""
+    """Raise VersionMismatch if a cluster's processes lack daskflow or differ from this one."""
     here = (
         platform.python_version(),
         metadata.version("distributed"),
@@ -132,6 +153,7 @@ def check_versions(client: Any) -> None:
     )
     names = ("Python", "distributed", "an importable daskflow", "daskflow")
     found = client.run(eval, _VERSIONS, on_error="return")
+    found["the scheduler"] = client.run_on_scheduler(eval, _VERSIONS)
     problems = []
     for worker, there in found.items():
         if isinstance(there, BaseException):
@@ -145,7 +167,7 @@ def check_versions(client: Any) -> None:
         if different:
             problems.append(f"  {worker}: {', '.join(different)}")
     if problems:
-        raise VersionMismatch("workers of this cluster cannot run calls:\n" + "\n".join(problems))
+        raise VersionMismatch("this cluster cannot run calls:\n" + "\n".join(problems))
 
 
 def _compatible(here: object, there: object) -> bool:
