@@ -131,6 +131,7 @@ class AppFuture(CallReference, Delayed, concurrent.futures.Future[Any]):
         if call.state < State.DONE:
             self._wait(timeout)
         if call.state is not State.DONE:
+            call.owner.was_shown(call.value)
             try:
                 raise call.value
             finally:
@@ -154,7 +155,11 @@ class AppFuture(CallReference, Delayed, concurrent.futures.Future[Any]):
             self._wait(timeout)
         if call.state is State.CANCELLED:
             raise call.value
-        return None if call.state is State.DONE else call.value
+        if call.state is State.DONE:
+            return None
+        call.owner.was_shown(call.value)
+        error: BaseException = call.value
+        return error
 
     def done(self) -> bool:
         """Return whether the call has ended. Asking is demand: it will run."""

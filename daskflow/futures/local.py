@@ -50,7 +50,7 @@ def run_here(call: Call, values: Mapping[Any, Any]) -> object:
     `values` are the values of its `inputs_of`.
     """
     future = call.future
-    if future is None or call.owner is not process.pool or not _claim(call):
+    if future is None or call.owner is not process.pool or not claim(call):
         return _future_of(call).result()
     if (failure := dependency_error(call)) is not None:
         settle([(call, State.DEP_FAILED, failure)])
@@ -125,9 +125,15 @@ def _settle_outcome(call: Call, entry: object) -> None:
 
 def wire_task_without_kernel(call: Call) -> Any:
     """Return the task of a call on its way to a scheduler that knows no kernel."""
+    from daskflow.futures import cluster  # a cycle
+
+    cluster.send(call)
+    return task_of_final(call, key_of(call)) if call.is_final else own_task(call)
+
+
+def own_task(call: Call) -> Any:
+    """Return the task that runs a call on a cluster, its arguments being tasks under their keys."""
     key = key_of(call)
-    if call.is_final:
-        return task_of_final(call, key)
     _name_logs(call)
     return lower_alone(call, key, process.run, SpecMaker(), key_of, _bound_on_a_cluster)
 
@@ -154,6 +160,7 @@ def task_of_final(call: Call, key: str) -> Any:
     """Return the task that stands for a call that has ended."""
     if call.state is State.DONE:
         return tasks.data(key, _future_of(call).result())
+    call.owner.was_shown(call.value)
     return tasks.task(key, _raise, call.value)
 
 
@@ -161,7 +168,8 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
-def _claim(call: Call) -> bool:
+def claim(call: Call) -> bool:
+    """Say that the caller runs a call; False if somebody else does, or did."""
     with guard.lock:
         if call.state is not State.RECORDED:
             return False

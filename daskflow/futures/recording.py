@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from daskflow.errors import NoDataFlowKernelError
 from daskflow.graph.arguments import Literals
-from daskflow.graph.call import Call
+from daskflow.graph.call import Call, State
 from daskflow.worker.keys import call_key, clean_name
 from daskflow.worker.running import is_inside_call
 
@@ -44,6 +44,9 @@ class Owner(Protocol):
 
     def wire_task(self, call: Call) -> Any:
         """Return the Dask task that stands for the call in a graph on its way to a scheduler."""
+
+    def was_shown(self, error: BaseException) -> None:
+        """Note that somebody has seen the exception of a failed call."""
 
     def log_folder(self) -> str:
         """Return the folder for logs of calls whose names are given by `AUTO_LOGNAME`."""
@@ -90,11 +93,12 @@ class Pool:
             yield self._calls.popleft()
 
     def demand(self, call: Call) -> None:
+        from daskflow.futures.cluster import demand  # a cycle
         from daskflow.futures.local import end_blocked  # a cycle
 
         self.check_may_wait()
         end_blocked(call)
-        if call.is_final:
+        if call.is_final or demand(call) or call.state is State.SUBMITTED:
             return
         if self._process.load_default is None:
             raise NoDataFlowKernelError("no kernel is loaded, and none can be: use daskflow.load()")
@@ -116,6 +120,9 @@ class Pool:
 
     def fetch(self, call: Call) -> Any:
         raise NoDataFlowKernelError(f"the value of {call} is not in this process")
+
+    def was_shown(self, error: BaseException) -> None:
+        """Nothing waits to be told of it."""
 
     def wire_task(self, call: Call) -> Any:
         from daskflow.futures.local import wire_task_without_kernel  # a cycle

@@ -18,6 +18,7 @@ from daskflow.executors import ExistingExecutor
 from daskflow.futures.appfuture import AppFuture
 from daskflow.futures.recording import process, warn_of_calls_never_run
 from daskflow.graph import tasks
+from daskflow.graph.call import State
 from daskflow.kernel.kernel import DataFlowKernel
 from daskflow.worker.running import is_inside_call
 
@@ -33,7 +34,7 @@ def load(config: Any = None, *, replace: bool = False) -> DataFlowKernel:
     ----------
     config
         A `Config`, the path of a TOML file, a Dask client or cluster, the address of a scheduler
-        (``"tcp://..."``), or None for worker processes on this machine.
+        (``"tcp://..."``), or None: the kernel that is loaded, else worker processes on this machine.
     replace
         Close a kernel that is loaded with other settings; without it that is an error. Loading with
         equal settings again returns the kernel that is loaded, unless its scheduler is lost.
@@ -52,7 +53,7 @@ def load(config: Any = None, *, replace: bool = False) -> DataFlowKernel:
         if isinstance(kernel, DataFlowKernel) and kernel.is_lost:
             kernel.close()
         elif isinstance(kernel, DataFlowKernel):
-            if kernel.config == settings:
+            if config is None or kernel.config == settings:
                 return kernel
             if not replace:
                 raise ConfigurationError(
@@ -63,6 +64,9 @@ def load(config: Any = None, *, replace: bool = False) -> DataFlowKernel:
         kernel = DataFlowKernel(settings)
         _loaded_at = _caller()
         for call in process.pool.drain():
+            if call.state is State.SUBMITTED:  # somebody runs it already
+                process.pool.demand(call)
+                AppFuture.wait_for(call)
             if not call.is_final and not call.app.derived:
                 kernel.adopt(call)
         process.kernel = kernel

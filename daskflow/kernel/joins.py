@@ -103,6 +103,9 @@ class _BodyRecorder:
     def wire_task(self, call: Call) -> Any:
         raise NoDataFlowKernelError("the futures of a join app's body belong to no dask graph")
 
+    def was_shown(self, error: BaseException) -> None:
+        """Nothing fails while a body records."""
+
     def log_folder(self) -> str:
         return AUTO_FOLDER
 

@@ -75,7 +75,7 @@ def main() -> None:
     for name, row in table.items():
         print(
             f"{name:15}{row['daskflow_us']:>9.2f} µs{row['delayed_us']:>9.2f} µs"
-            f"{row['delayed_us'] / row['daskflow_us']:>7.1f}×{row['daskflow_bytes']:>14.0f}"
+            f"{row['delayed_us'] / row['daskflow_us']:>7.1f}x{row['daskflow_bytes']:>14.0f}"
         )
 
 

@@ -100,7 +100,7 @@ def test_what_waits_behind_a_long_call_is_not_held_up(
     @python_app
     def one_is_long(x: int) -> int:
         if x == 3:
-            with open(fifo):
+            with Path(fifo).open():
                 return x
         return x
 
@@ -134,9 +134,9 @@ def test_what_was_reported_finished_is_not_run_again_when_its_worker_dies(
     workers = batching.client.run(os.getpid).values()
     for worker_pid in workers:
         os.kill(worker_pid, signal.SIGKILL)
-    os.unlink(fifo)
+    Path(fifo).unlink()
     assert total.result() == sum(range(40))
-    assert {os.path.getsize(tmp_path / str(i)) for i in range(40)} == {1}
+    assert {(tmp_path / str(i)).stat().st_size for i in range(40)} == {1}
 
 
 def test_what_a_long_batch_reported_is_not_run_again_when_its_worker_dies(
@@ -162,6 +162,6 @@ def test_what_a_long_batch_reported_is_not_run_again_when_its_worker_dies(
     daskflow.gather(others)
     for worker_pid in batching.client.run(os.getpid).values():
         os.kill(worker_pid, signal.SIGKILL)
-    os.unlink(fifo)
+    Path(fifo).unlink()
     assert futures[5].result() == 5
-    assert {os.path.getsize(tmp_path / str(x)) for x in range(40) if x != 5} == {1}
+    assert {(tmp_path / str(x)).stat().st_size for x in range(40) if x != 5} == {1}
