@@ -21,7 +21,7 @@ from dask.delayed import Delayed, single_key
 
 from daskflow.errors import DaskflowError
 from daskflow.files import File
-from daskflow.futures import binding, derived
+from daskflow.futures import binding, cluster, derived
 from daskflow.futures.datafuture import DataFuture
 from daskflow.futures.recording import key_of
 from daskflow.futures.settling import guard, run_callbacks
@@ -57,7 +57,6 @@ class AppFuture(CallReference, Delayed, concurrent.futures.Future[Any]):
     expr = _Answer()  # type: ignore[no-untyped-call] # dask is typed in part
     __setattr__ = object.__setattr__
     __hash__ = object.__hash__
-    __dask_future__ = True
 
     def __init__(self, call: Call):
         self.call = call
@@ -304,6 +303,11 @@ class AppFuture(CallReference, Delayed, concurrent.futures.Future[Any]):
     def dask(self) -> Any:
         """The Dask graph of this call and what it depends on."""
         return binding.graph_of(self.call)
+
+    @property
+    def __dask_future__(self) -> bool:
+        """Whether Dask may refer to it by its key alone (``client.submit`` asks, from 2026 on)."""
+        return cluster.knows(self.call)
 
     def __dask_graph__(self) -> Any:
         return binding.graph_of(self.call)

@@ -43,6 +43,14 @@ def send(call: Call) -> None:
     _sent.update(zip(claimed, futures, strict=True))
 
 
+def knows(call: Call) -> bool:
+    """Tell whether a scheduler knows the call by its key; without a kernel, it is sent for that."""
+    if call.owner is not process.pool:
+        return True
+    send(call)
+    return call in _sent
+
+
 def demand(call: Call) -> bool:
     """See that a call that was sent ends with its value; False if it was not sent."""
     future = _sent.get(call)

@@ -320,3 +320,61 @@ JOIN_CONSUMERS = {
 def test_a_join_composes_as_any_other_call_does(consumer: str, kernel: Any, runs: Any) -> None:
     assert JOIN_CONSUMERS[consumer](joined(runs), kernel.client) == 42
     assert runs.all() == {"body": 1, "part": 2}
+
+
+def failing(runs: Any) -> Any:
+    @daskflow.python_app
+    def fail() -> None:
+        runs.count("fail")
+        raise ValueError("why")
+
+    @daskflow.python_app
+    def after(x: Any) -> Any:
+        runs.count("after")
+        return x
+
+    return fail, after
+
+
+@pytest.mark.parametrize("looked_at", [False, True], ids=["recorded", "ended"])
+@pytest.mark.parametrize(
+    "consume",
+    [
+        lambda f, c: f.compute(),
+        lambda f, c: delayed_double(f).compute(),
+        lambda f, c: c.compute(f).result(),
+        lambda f, c: c.submit(double, f).result(),
+        lambda f, c: da.from_delayed(f, (), dtype=int).compute(),
+    ],
+    ids=["compute", "delayed", "client.compute", "client.submit", "array"],
+)
+def test_a_failure_reaches_the_consumer_as_it_reaches_the_future(
+    consume: Any, looked_at: bool, kernel: Any, runs: Any
+) -> None:
+    fail, after = failing(runs)
+    own = fail()
+    if looked_at:
+        assert own.exception() is not None
+    with pytest.raises(ValueError, match="why"):
+        consume(own, kernel.client)
+    assert isinstance(own.exception(), ValueError)
+    dependent = after(after(fail()))
+    if looked_at:
+        assert dependent.exception() is not None
+    with pytest.raises(daskflow.DependencyError):
+        consume(dependent, kernel.client)
+    error = dependent.exception()
+    assert isinstance(error, daskflow.DependencyError)
+    assert isinstance(error.__cause__, ValueError)
+    assert runs.all() == {"fail": 2}
+
+
+def test_a_retry_heals_a_failure_before_a_consumer_sees_it(kernel: Any, runs: Any) -> None:
+    @daskflow.python_app(retries=daskflow.Retry(attempts=3, backoff_s=0.01))
+    def flaky() -> int:
+        runs.count()
+        if runs["run"] < 3:
+            raise OSError("again")
+        return 21
+
+    assert delayed_double(flaky()).compute() == 42

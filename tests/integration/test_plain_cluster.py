@@ -37,6 +37,9 @@ def client() -> Iterator[Any]:
 def _nothing_is_loaded(without_kernel: None, client: Any) -> None: ...
 
 
+SUBMIT_KNOWS_US = hasattr(dask._task_spec, "_is_dask_future")
+
+
 @python_app
 def same(x: Any) -> Any:
     return x
@@ -99,6 +102,20 @@ def test_arguments_joins_and_commands_work(client: Any, tmp_path: Any) -> None:
     assert body(same(3)).compute() == [0, 1, 2]
     assert shell(stdout=str(tmp_path / "o")).compute() == 0
     assert (tmp_path / "o").read_text() == "hello\n"
+
+
+@pytest.mark.skipif(not SUBMIT_KNOWS_US, reason="an older dask hands over a Delayed, as it is")
+def test_a_future_may_be_submitted(client: Any, runs: Any) -> None:
+    @python_app
+    def counted() -> int:
+        runs.count()
+        return 20
+
+    future = counted()
+    assert client.submit(lambda x: x + 1, future).result() == 21
+    assert client.submit(sum, [future, future]).result() == 40
+    assert future.result() == 20
+    assert runs["run"] == 1
 
 
 def test_failures_are_told_apart(client: Any) -> None:
