@@ -121,7 +121,7 @@ class Collector:
                 self._settle([(c, State.FAILED, lost) for c in self._dispatcher.unfinished()])
 
     def _handle(self, found: Sequence[Any]) -> None:
-        boxes: list[tuple[Batch, Any]] = []
+        boxes: list[tuple[Any, Batch]] = []
         settlements: list[Settlement] = []
         for item in found:
             if callable(item):
@@ -131,11 +131,11 @@ class Collector:
             if isinstance(owner, Batch):
                 self._sort(future, owner, boxes, settlements)
             elif isinstance(owner, _Summary):
-                boxes.append((owner.batch, future))
+                boxes.append((future, owner.batch))
             else:
                 settlements += self._end_of_exposed(owner, future)
         if boxes:
-            self._fetch(boxes)
+            self._dispatcher.completions.fetch(boxes, self._read_fetched)
         self._settle(settlements)
         self._dispatcher.release_due()
         self._dispatcher.flush()
@@ -144,7 +144,7 @@ class Collector:
         self,
         future: Any,
         batch: Batch,
-        boxes: list[tuple[Batch, Any]],
+        boxes: list[tuple[Any, Batch]],
         settlements: list[Settlement],
     ) -> None:
         """Decide how the outcome of a batch is to be had."""
@@ -163,17 +163,11 @@ class Collector:
             (summary,) = self._client.get(graph, [key], sync=False)
             self._dispatcher.completions.watch([(summary, _Summary(batch, summary))])
         else:
-            boxes.append((batch, future))
+            boxes.append((future, batch))
 
-    def _fetch(self, boxes: list[tuple[Batch, Any]]) -> None:
-        batches = [batch for batch, _ in boxes]
-        self._dispatcher.completions.fetch(
-            [future for _, future in boxes], lambda values: self._read_fetched(batches, values)
-        )
-
-    def _read_fetched(self, batches: Sequence[Batch], values: Sequence[object]) -> None:
+    def _read_fetched(self, fetched: Sequence[tuple[Batch, object]]) -> None:
         settlements: list[Settlement] = []
-        for batch, value in zip(batches, values, strict=True):
+        for batch, value in fetched:
             if isinstance(value, Box):
                 self._dispatcher.costs.observe(value.spent)
                 self._read(batch, value.entries, settlements)

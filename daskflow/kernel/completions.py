@@ -11,6 +11,8 @@ import queue
 from collections.abc import Callable, Sequence
 from typing import Any
 
+_MOST_FETCHES = 2
+
 
 class Completions:
     """Collects futures that have ended, and other things for the collector thread to do."""
@@ -19,18 +21,25 @@ class Completions:
         self._client = client
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._watching: set[asyncio.Task[None]] = set()
+        self._to_fetch: list[tuple[Any, Any]] = []
+        self._fetches = 0
 
     def watch(self, items: Sequence[tuple[Any, Any]]) -> None:
         """Report each (Dask future, what it belongs to) of `items` once the future has ended."""
         self._client.loop.add_callback(self._watch, items)
 
-    def fetch(self, futures: Sequence[Any], then: Callable[[Sequence[object]], object]) -> None:
-        """Fetch the values of futures that have ended well, and let the waiting thread run `then`.
+    def fetch(
+        self,
+        items: Sequence[tuple[Any, Any]],
+        then: Callable[[Sequence[tuple[Any, object]]], object],
+    ) -> None:
+        """Fetch the values of Dask futures that have ended well, each given with its owner.
 
-        It gets the values; the exception stands for one that could not be fetched. Nothing waits for it
-        meanwhile: fetching from a worker that has just died takes until a connection times out.
+        The waiting thread runs ``then([(owner, value), ...])``; an exception stands for what could not
+        be fetched. Nothing else waits meanwhile: fetching from a worker that has just died takes until
+        a connection times out.
         """
-        self._client.loop.add_callback(self._begin_fetch, list(futures), then)
+        self._client.loop.add_callback(self._add_to_fetch, items, then)
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Let the waiting thread run `function`."""
@@ -54,16 +63,29 @@ class Completions:
             self._watching.add(task)
             task.add_done_callback(self._watching.discard)
 
-    def _begin_fetch(
-        self, futures: Sequence[Any], then: Callable[[Sequence[object]], object]
+    def _add_to_fetch(
+        self,
+        items: Sequence[tuple[Any, Any]],
+        then: Callable[[Sequence[tuple[Any, object]]], object],
     ) -> None:
-        task = asyncio.ensure_future(self._fetch(futures, then))
-        self._watching.add(task)
-        task.add_done_callback(self._watching.discard)
+        self._to_fetch.extend(items)
+        self._begin_fetch(then)
+
+    def _begin_fetch(self, then: Callable[[Sequence[tuple[Any, object]]], object]) -> None:
+        # What comes in while these are under way is fetched together: a fetch costs milliseconds.
+        if self._to_fetch and self._fetches < _MOST_FETCHES:
+            items, self._to_fetch = self._to_fetch, []
+            self._fetches += 1
+            task = asyncio.ensure_future(self._fetch(items, then))
+            self._watching.add(task)
+            task.add_done_callback(self._watching.discard)
 
     async def _fetch(
-        self, futures: Sequence[Any], then: Callable[[Sequence[object]], object]
+        self,
+        items: Sequence[tuple[Any, Any]],
+        then: Callable[[Sequence[tuple[Any, object]]], object],
     ) -> None:
+        futures = [future for future, _ in items]
         values: Sequence[object]
         try:
             values = await self._client.gather(futures, asynchronous=True)
@@ -72,7 +94,11 @@ class Completions:
                 *(self._client.gather(future, asynchronous=True) for future in futures),
                 return_exceptions=True,
             )
-        self._queue.put(lambda: then(values))
+        finally:
+            self._fetches -= 1
+        fetched = [(owner, value) for (_, owner), value in zip(items, values, strict=True)]
+        self._queue.put(lambda: then(fetched))
+        self._begin_fetch(then)
 
     async def _wait(self, item: tuple[Any, Any]) -> None:
         try:
