@@ -48,6 +48,7 @@ class _AutoLogname:
 AUTO_LOGNAME = _AutoLogname()
 """Give it as ``stdout=`` or ``stderr=``: a file of its own in the kernel's run folder."""
 
+_MOST_ANNOTATIONS = 100
 _SPECIAL = ("inputs", "outputs", "stdout", "stderr", "walltime", "label")
 _ALLOWED = tuple(f.name for f in fields(Options) if f.name != "annotations")
 
@@ -82,6 +83,7 @@ class App(Generic[P, R]):
             options=Options(**given),
             runner=run_body if kind == "join" else None,
         )
+        self._annotated: dict[str, Options] = {}
         self._takes, self._takes_any = _parameters(func)
         self._defaults = _special_defaults(func)
 
@@ -103,7 +105,7 @@ class App(Generic[P, R]):
         options = spec.options
         annotations = get_annotations()
         if annotations:
-            options = options.annotated(annotations)
+            options = self._annotated_options(annotations)
         extras = None
         if self._defaults:
             missing = {k: v for k, (v, at) in self._defaults.items() if at >= len(args)}
@@ -120,6 +122,17 @@ class App(Generic[P, R]):
         future = AppFuture(call)
         recorder().record(call)
         return future
+
+    def _annotated_options(self, annotations: dict[str, Any]) -> Options:
+        """Return the options under ``dask.annotate``: the same object for the same annotations."""
+        key = repr(sorted(annotations.items()))
+        options = self._annotated.get(key)
+        if options is None:
+            options = self._spec.options.annotated(annotations)
+            if len(self._annotated) >= _MOST_ANNOTATIONS:
+                self._annotated.clear()
+            self._annotated[key] = options
+        return options
 
     def map(self, *iterables: Iterable[Any], **common: Any) -> list[AppFuture]:
         """Record one call for each tuple of items of `iterables`; stop with the shortest.
