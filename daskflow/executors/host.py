@@ -34,8 +34,6 @@ import cloudpickle
 from daskflow.errors import SchedulerLost
 
 START_TIMEOUT_S = 60.0
-TROUBLE_TOPIC = "daskflow-trouble"
-"""Dask event topic on which the host tells of a worker that could not start."""
 _STOP_TIMEOUT_S = 8.0
 _SILENCE_TIMEOUT_S = 1.0
 _CHILD = (
@@ -62,7 +60,7 @@ class WorkerSettings:
             return []
         from daskflow.executors.startup import StartUp  # imports distributed
 
-        return [StartUp(cloudpickle.dumps(self.on_start))]
+        return [StartUp(cloudpickle.dumps(self.on_start), os.getpid())]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,11 +276,13 @@ class _Host:
             cause: BaseException = error
             while cause.__cause__ is not None:
                 cause = cause.__cause__
-            report = {"worker": nanny.name, "error": f"{type(cause).__name__}: {cause}"}
-            await self._report(report)
+            why = f"{type(cause).__name__}: {cause}"
+            await self._report({"host": os.getpid(), "worker": nanny.name, "error": why})
 
-    async def _report(self, report: dict[str, str]) -> None:
+    async def _report(self, report: dict[str, object]) -> None:
         from distributed.core import rpc  # only in the host
+
+        from daskflow.executors.startup import TROUBLE_TOPIC  # imports distributed
 
         security = self._security.get_connection_args("scheduler") if self._security else {}
         async with rpc(self._address, connection_args=security) as scheduler:

@@ -65,6 +65,11 @@ class LocalExecutor:
         return self.resources
 
     @property
+    def worker_names(self) -> set[str]:
+        """The names of its workers."""
+        return {f"{self.label}-{index}" for index in range(self.workers)}
+
+    @property
     def slots(self) -> int:
         return self.workers * self.threads_per_worker
 
@@ -72,7 +77,7 @@ class LocalExecutor:
         session.host.start_workers(
             [
                 WorkerSettings(
-                    name=f"{self.label}-{index}",
+                    name=name,
                     threads=self.threads_per_worker,
                     memory_limit=self.memory_limit,
                     resources={**self.resources, **session.label_resources(self.label)},
@@ -80,7 +85,7 @@ class LocalExecutor:
                     on_start=self.on_start,
                     interface=session.interface,
                 )
-                for index in range(self.workers)
+                for name in sorted(self.worker_names)
             ]
         )
         return lambda: None

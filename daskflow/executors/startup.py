@@ -8,18 +8,31 @@ from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
+TROUBLE_TOPIC = "daskflow-trouble"
+"""Dask event topic that tells of a local worker that could not start."""
+
 
 class StartUp(WorkerPlugin):
-    """Calls the user's start-up function; pickled, since its module may be __main__."""
+    """Calls the user's start-up function; pickled, since its module may be __main__.
+
+    `host` is the pid of the process that starts the worker.
+    """
 
     name = "daskflow-start-up"
 
-    def __init__(self, function: bytes):
+    def __init__(self, function: bytes, host: int):
         self._function = function
+        self._host = host
 
-    def setup(self, worker: Any) -> None:
-        """Call it; if it raises, the worker does not start."""
-        pickle.loads(self._function)()
+    async def setup(self, worker: Any) -> None:
+        """Call it; if it raises, say so, since a nanny may hang on its way to, and do not start."""
+        try:
+            pickle.loads(self._function)()
+        except Exception as error:
+            why = f"on_start: {type(error).__name__}: {error}"
+            report = {"host": self._host, "worker": worker.name, "error": why}
+            await worker.scheduler.log_event(topic=TROUBLE_TOPIC, msg=report)
+            raise
 
 
 class Label(WorkerPlugin):

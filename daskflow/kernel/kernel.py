@@ -33,7 +33,7 @@ from daskflow.errors import (
     UnknownExecutor,
     WouldDeadlockError,
 )
-from daskflow.executors.host import TROUBLE_TOPIC
+from daskflow.executors import LocalExecutor
 from daskflow.futures import settling
 from daskflow.futures.appfuture import AppFuture
 from daskflow.futures.local import task_of_final
@@ -102,8 +102,12 @@ class DataFlowKernel:
         self.client.subscribe_topic(TOPIC + process.run, self._on_hand_back)
         self._session.watch(lambda how: self._on_lost(SchedulerLost(how)))
         if self._session.host is not None:
-            self._workers_left = {e.label: getattr(e, "workers", 1) for e in config.executors}
+            from daskflow.executors.startup import TROUBLE_TOPIC  # imports distributed
+
+            self._not_started: set[str] = set()
             self.client.subscribe_topic(TROUBLE_TOPIC, self._on_trouble)
+            for event in self.client.get_events(TROUBLE_TOPIC):  # before we listened
+                self._on_trouble(event)
         logger.info("kernel loaded: %s, logs in %s", config.executors, self.run_dir)
 
     # ---- for futures (the protocol `daskflow.futures.recording.Owner`) ----------------------
@@ -439,11 +443,16 @@ class DataFlowKernel:
             lambda: self._collector.hand_back(pickle.loads(event[1]))
         )
 
-    def _on_trouble(self, event: tuple[float, dict[str, str]]) -> None:
+    def _on_trouble(self, event: tuple[float, dict[str, Any]]) -> None:
+        """Take note of a worker that could not start; an event may come twice."""
         report = event[1]
-        logger.error("worker %s could not start: %s", report["worker"], report["error"])
-        label = report["worker"].rpartition("-")[0]
-        self._workers_left[label] -= 1
-        if self._workers_left[label] == 0:
-            why = f"no worker of executor {label!r} could start; the last one: {report['error']}"
-            self._on_lost(ExecutorError(why))
+        name, host = report["worker"], self._session.host
+        if host is None or report["host"] != host.pid or name in self._not_started:
+            return
+        self._not_started.add(name)
+        logger.error("worker %s could not start: %s", name, report["error"])
+        for executor in self.config.executors:
+            if isinstance(executor, LocalExecutor) and self._not_started >= executor.worker_names:
+                label = executor.label
+                why = f"no worker of executor {label!r} could start; the last: {report['error']}"
+                self._on_lost(ExecutorError(why))

@@ -107,7 +107,7 @@ def main(how):
     futures = [square(x) for x in range(7)]
     if how == "kernel":
         daskflow.load(config)
-        square(3).result()
+        daskflow.wait_for_current_tasks()
         square.options()(5)
         [square(x) for x in range(11)]
     elif how == "block":
