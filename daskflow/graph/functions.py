@@ -120,11 +120,8 @@ def _spare(target: Any) -> tuple[str, str, str, bytes] | None:
     """
     if by_value.get() or not is_users(sys.modules.get(target.__module__)):
         return None
-    where = reference(target)
-    if where is None:
-        return None
     known = _spares.get(target)
-    if known is None or known[:3] != where:
+    if known is None and (where := reference(target)) is not None:
         try:
             with _modules_by_value():
                 known = (*where, cloudpickle.dumps(target, protocol=5))
