@@ -62,6 +62,12 @@ def demand(call: Call) -> bool:
     return True
 
 
+def cancel(call: Call) -> None:
+    """Take back a call that was sent and has been cancelled."""
+    if call.state is State.CANCELLED and (future := _sent.pop(call, None)) is not None:
+        future.cancel()
+
+
 def _end(call: Call, future: Any) -> None:
     if future.status == "finished":
         settle([(call, State.DONE, Home(future.result()))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -21,6 +22,7 @@ from daskflow.graph.lower import Bound, foreigners_of, lower_alone
 from daskflow.graph.specs import SpecMaker
 from daskflow.worker.batch import attach_report, run_batch
 from daskflow.worker.outcome import Failed, Joined
+from daskflow.worker.running import interrupt
 
 
 def inputs_of(call: Call) -> list[Key]:
@@ -81,6 +83,17 @@ def _value_here(foreign: Foreign, values: Mapping[Any, Any]) -> Bound:
     if key in values:
         return Bound(value=values[key])
     return Bound(value=foreign.source.compute(scheduler="sync"))
+
+
+def cancel(call: Call) -> bool:
+    """End a call, also one that runs here or on a cluster; return whether it delivers no result."""
+    from daskflow.futures import cluster  # a cycle
+
+    error = CancelledError(f"call {key_of(call)} was cancelled")
+    settle([(call, State.CANCELLED, error)])
+    interrupt([key_of(call)])
+    cluster.cancel(call)
+    return call.state is State.CANCELLED
 
 
 def end_blocked(call: Call) -> None:

@@ -116,7 +116,9 @@ class Pool:
             )
 
     def cancel(self, call: Call) -> bool:
-        return not call.is_final
+        from daskflow.futures.local import cancel  # a cycle
+
+        return cancel(call)
 
     def fetch(self, call: Call) -> Any:
         raise NoDataFlowKernelError(f"the value of {call} is not in this process")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 from collections import namedtuple
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -188,6 +190,45 @@ def test_join_bodies_count_once(runs: Any) -> None:
     assert runs.all() == {"body": 1, "part": 2}
 
 
+def test_a_cancelled_call_never_runs(runs: Any) -> None:
+    @python_app
+    def counted() -> None:
+        runs.count()
+
+    future = counted()
+    after = same(future)
+    assert future.cancel()
+    assert future.cancelled()
+    for demanded in (future.result, future.compute, after.compute):
+        with pytest.raises(concurrent.futures.CancelledError):
+            demanded()
+    assert isinstance(after.exception(), daskflow.DependencyError)
+    assert runs.all() == {}
+    done = same(1)
+    assert done.compute() == 1
+    assert not done.cancel()
+
+
+def test_a_running_call_can_be_cancelled(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    @python_app
+    def spin() -> None:
+        fifo.write_text("running")
+        while True:
+            pass
+
+    future = spin()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        computing = pool.submit(future.compute)
+        assert fifo.read_text() == "running"
+        assert future.running()
+        assert future.cancel()
+        assert isinstance(computing.exception(60), concurrent.futures.CancelledError)
+    assert future.task_status() == "cancelled"
+
+
 def test_demanding_a_future_inside_a_call_names_join_app() -> None:
     @python_app
     def impatient() -> Any:
@@ -200,10 +241,6 @@ def test_demanding_a_future_inside_a_call_names_join_app() -> None:
 def test_processes_run_calls_too() -> None:
     @python_app
     def pid(_: Any) -> int:
-        import os
-
         return os.getpid()
-
-    import os
 
     assert pid(same(1)).compute(scheduler="processes", num_workers=1) != os.getpid()
