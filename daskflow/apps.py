@@ -110,10 +110,14 @@ class App(Generic[P, R]):
         if self._defaults:
             missing = {k: v for k, (v, at) in self._defaults.items() if at >= len(args)}
             kwargs = {**missing, **kwargs}
+        also: Any = ()
         if kwargs and not _SPECIAL_SET.isdisjoint(kwargs):
+            also = kwargs.get("inputs", ())
             kwargs, extras = self._take_special(kwargs)
+            if "inputs" in kwargs:
+                also = ()
         try:
-            captured, named, parents = capture(args, kwargs, process.literals)
+            captured, named, parents = capture(args, kwargs, process.literals, also)
         except SerializationError as error:
             return self._failed_call(options, error)
         call = Call(next(process.numbers), spec, captured, named, parents, options)

@@ -45,8 +45,11 @@ class LossGuard(SchedulerPlugin):
         state = self._scheduler.tasks.get(key)
         if state is None:
             return
-        if start == "memory" and not (state.type or "").endswith("outcome.Box"):
-            return
+        if start == "memory":
+            # Released because nobody needs it any more: if it ever comes back, it must be run again.
+            is_needed = bool(state.who_wants or state.waiters)
+            if not is_needed or not (state.type or "").endswith("outcome.Box"):
+                return
         spec = state.run_spec
         if getattr(spec, "func", None) is run_batch:
             state.run_spec = tasks.task(key, lost_batch, spec.args[0], inputs=_inputs(spec))

@@ -81,8 +81,7 @@ class AppFuture(CallReference, Delayed, concurrent.futures.Future[Any]):
     @property
     def executor(self) -> str | None:
         """The label of the executor that the call was given to, None before, or if any may run it."""
-        batch = self.call.batch
-        return batch.label if batch is not None else None
+        return self.call.label
 
     @property
     def stdout(self) -> Any:
@@ -266,12 +265,13 @@ class AppFuture(CallReference, Delayed, concurrent.futures.Future[Any]):
         """Whether somebody holds a condition of this future."""
         return self._lazy_condition is not None
 
-    def end_and_notify(self, end: Callable[[], None]) -> None:
+    def end_and_notify(self, end: Callable[[], bool]) -> None:
         """Run `end` under the condition and wake all who wait."""
         assert self._lazy_condition is not None
         with self._lazy_condition:
             with guard.lock:
-                end()
+                if not end():
+                    return
             for waiter in self._lazy_waiters or ():
                 if self.call.state is State.CANCELLED:
                     waiter.add_cancelled(self)

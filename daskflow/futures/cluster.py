@@ -33,13 +33,18 @@ def send(call: Call) -> None:
     claimed = [each for each in _unsent(call) if local.claim(each)]
     if not claimed:
         return
-    layers: list[tuple[dict[Any, Any], Any]] = []
-    for each in claimed:
-        key = key_of(each)
-        layers.append(({key: local.own_task(each)}, annotations_of(each.options, None)))
-        layers += [(dict(local.foreign_tasks(f)), {}) for f in foreigners_of(each)]
-    keys = [key_of(each) for each in claimed]
-    futures = client.get(tasks.high_level_graph(layers), keys, sync=False)
+    try:
+        layers: list[tuple[dict[Any, Any], Any]] = []
+        for each in claimed:
+            key = key_of(each)
+            layers.append(({key: local.own_task(each)}, annotations_of(each.options, None)))
+            layers += [(dict(local.foreign_tasks(f)), {}) for f in foreigners_of(each)]
+        keys = [key_of(each) for each in claimed]
+        futures = client.get(tasks.high_level_graph(layers), keys, sync=False)
+    except BaseException:
+        for each in claimed:
+            each.state = State.RECORDED
+        raise
     _sent.update(zip(claimed, futures, strict=True))
 
 

@@ -51,20 +51,26 @@ class DataFuture(CallReference, concurrent.futures.Future[File]):
 
     def result(self, timeout: float | None = None) -> File:
         """Return the File once its call has succeeded."""
-        self._link()
-        self.parent.exception(timeout)
-        return super().result(timeout)
+        error = self.exception(timeout)
+        if error is not None:
+            raise error
+        return self.file_obj
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return why the file was not written; None if it was."""
-        self._link()
-        self.parent.exception(timeout)
-        return super().exception(timeout)
+        return self.parent.exception(timeout)
 
     def done(self) -> bool:
         """Return whether the call has ended. Asking is demand."""
-        self._link()
-        return super().done()
+        return self.parent.done()
+
+    def running(self) -> bool:
+        """Return whether the call that writes the file has been handed to a scheduler."""
+        return self.parent.running()
+
+    def cancelled(self) -> bool:
+        """Return whether the call that writes the file was cancelled."""
+        return self.parent.cancelled()
 
     def add_done_callback(self, fn: Callable[[concurrent.futures.Future[File]], object]) -> None:
         """Call ``fn(self)`` once the call has ended."""

@@ -35,6 +35,11 @@ def settle(settlements: Iterable[Settlement]) -> None:
 
     A call that has ended already keeps its end.
     """
+    call_back(end(settlements))
+
+
+def end(settlements: Iterable[Settlement]) -> list[Any]:
+    """End calls and wake who waits for them; return the futures whose callbacks are to be run."""
     waited_for: list[Settlement] = []
     ended: list[Any] = []
     with guard.lock:
@@ -54,17 +59,24 @@ def settle(settlements: Iterable[Settlement]) -> None:
         if future is not None:
             future.end_and_notify(lambda c=call, s=state, v=value: _end(c, s, v))
             ended.append(future)
+    return ended
+
+
+def call_back(ended: Iterable[Any]) -> None:
+    """Run the callbacks of futures that have ended, in this thread."""
     for future in ended:
         run_callbacks(future, future.take_callbacks())
 
 
-def _end(call: Call, state: State, value: Any) -> None:
+def _end(call: Call, state: State, value: Any) -> bool:
+    """End a call; return False if it has ended already."""
     if call.state >= State.DONE:
-        return
+        return False
     call.value = value
     call.state = state
     call.future = None
     call.forget_arguments()
+    return True
 
 
 def run_callbacks(future: Any, callbacks: Iterable[Callable[[Any], object]]) -> None:
@@ -72,5 +84,5 @@ def run_callbacks(future: Any, callbacks: Iterable[Callable[[Any], object]]) -> 
     for callback in callbacks:
         try:
             callback(future)
-        except Exception:
+        except BaseException:  # it must not end the thread that resolves futures
             logger.exception("a done-callback of %r raised", future)

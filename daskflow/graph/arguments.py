@@ -100,9 +100,11 @@ class Literals:
 
 
 def capture(
-    args: tuple[Any, ...], kwargs: dict[str, Any], literals: Literals
+    args: tuple[Any, ...], kwargs: dict[str, Any], literals: Literals, also: object = ()
 ) -> tuple[tuple[Any, ...] | Packed, dict[str, Any] | None, tuple[Call, ...]]:
     """Return the arguments of a call as they are kept, and the calls they need.
+
+    What is in `also` must be there before the call runs, but does not reach its function.
 
     Raises
     ------
@@ -110,12 +112,16 @@ def capture(
         An argument cannot be pickled; it is named by position or keyword.
     """
     parents: list[Call] = []
-    if _all_simple(args, parents) and (not kwargs or _all_simple(kwargs.values(), parents)):
+    if (
+        not also
+        and _all_simple(args, parents)
+        and (not kwargs or _all_simple(kwargs.values(), parents))
+    ):
         if parents:
             args = tuple([a.call if isinstance(a, CallReference) else a for a in args])
             kwargs = {k: a.call if isinstance(a, CallReference) else a for k, a in kwargs.items()}
         return args, kwargs or None, tuple(parents)
-    packed = _pack(args, kwargs, literals)
+    packed = _pack(args, kwargs, literals, also)
     return packed, None, tuple([slot for slot in packed.slots if type(slot) is Call])
 
 
@@ -133,10 +139,12 @@ def _all_simple(values: Iterable[Any], parents: list[Call]) -> bool:
     return True
 
 
-def _pack(args: tuple[Any, ...], kwargs: dict[str, Any], literals: Literals) -> Packed:
+def _pack(
+    args: tuple[Any, ...], kwargs: dict[str, Any], literals: Literals, also: object
+) -> Packed:
     pickler = _ArgumentPickler(literals)
     try:
-        data = pickler.pickled((args, kwargs))
+        data = pickler.pickled((args, kwargs, also) if also else (args, kwargs))
     except Exception as error:
         raise _blame(args, kwargs, literals, error) from error
     if len(data) < wire.LARGE_BYTES:
@@ -145,7 +153,7 @@ def _pack(args: tuple[Any, ...], kwargs: dict[str, Any], literals: Literals) -> 
     pickler = _ArgumentPickler(literals)
     lighter_args = tuple(_lightened(a, literals, pickler) for a in args)
     lighter_kwargs = {k: _lightened(a, literals, pickler) for k, a in kwargs.items()}
-    return Packed(pickler.pickled((lighter_args, lighter_kwargs)), tuple(pickler.slots))
+    return Packed(pickler.pickled((lighter_args, lighter_kwargs, also)), tuple(pickler.slots))
 
 
 def _lightened(value: object, literals: Literals, pickler: _ArgumentPickler) -> object:

@@ -172,7 +172,8 @@ class Call:
     `args` and `kwargs` are what `arguments.capture` made of the user's; `parents` are the calls
     whose values they need. `value` is, once final, the value in travelling form or the exception.
     `batch` and `member` say which entry of which Dask task it is while one runs it or keeps its
-    value. `owner` is the kernel (or the pool of calls without one) that answers for it.
+    value; `label` is the executor that it was given to. `owner` is the kernel (or the pool of calls
+    without one) that answers for it.
     """
 
     __slots__ = (
@@ -184,6 +185,7 @@ class Call:
         "extras",
         "future",
         "kwargs",
+        "label",
         "member",
         "number",
         "options",
@@ -215,6 +217,7 @@ class Call:
         self.owner: Any = None
         self.batch: Any = None
         self.member = 0
+        self.label: str | None = None
         self.attempts = 0
 
     @property

@@ -159,7 +159,7 @@ def new_batch(run: str, number: int, calls: Sequence[Call], label: str | None) -
     key = batch_key(clean_name(calls[0].app.name), run, number)
     batch = Batch(key, list(calls), calls[0].options, label)
     for member, call in enumerate(calls):
-        call.batch, call.member = batch, member
+        call.batch, call.member, call.label = batch, member, label
     return batch
 
 

@@ -15,6 +15,7 @@ import random
 import threading
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +43,7 @@ class _Join:
     call: Call
     returned: Any
     inner: list[Call]
+    all_calls: list[Call]
     open_calls: int
 
 
@@ -88,23 +90,23 @@ class Collector:
             return list({j.call.number: j.call for js in self._joins.values() for j in js}.values())
 
     def inner_calls(self, call: Call) -> list[Call]:
-        """Return the unfinished inner calls of a join call."""
+        """Return the unfinished inner calls of a join call, also those it did not return."""
         with self._dispatcher.lock:
             found = (j for js in self._joins.values() for j in js if j.call is call)
             join = next(found, None)
-            return [c for c in join.inner if not c.is_final] if join is not None else []
+            return [c for c in join.all_calls if not c.is_final] if join is not None else []
 
     def ended(self, calls: Sequence[Call]) -> list[Settlement]:
         """Return the ends of join calls that follow from the end of `calls`."""
-        settlements: list[Settlement] = []
+        complete: list[_Join] = []
         with self._dispatcher.lock:
             for call in calls:
                 self._costs.pop(call.number, None)
                 for join in self._joins.pop(call.number, ()):
                     join.open_calls -= 1
                     if join.open_calls == 0:
-                        settlements.append(_end_of_join(join))
-        return settlements
+                        complete.append(join)
+        return [_end_of_join(join) for join in complete]
 
     # ---- the thread -------------------------------------------------------------------------
 
@@ -113,12 +115,13 @@ class Collector:
             found = self._dispatcher.completions.get(self._dispatcher.next_pause_s())
             try:
                 self._handle(found)
-            except Exception as error:
+            except BaseException as error:
                 if self._closing:
                     return
                 logger.exception("the collector failed")
                 lost = SchedulerLost(f"resolving results failed: {type(error).__name__}: {error}")
-                self._settle([(c, State.FAILED, lost) for c in self._dispatcher.unfinished()])
+                with suppress(Exception):
+                    self._settle([(c, State.FAILED, lost) for c in self._dispatcher.unfinished()])
 
     def _handle(self, found: Sequence[Any]) -> None:
         boxes: list[tuple[Any, Batch]] = []
@@ -152,7 +155,7 @@ class Collector:
         if status == "error":
             self._read_error(batch, future, settlements)
         elif status != "finished":
-            self._read(batch, [NotRun()] * len(batch.calls), settlements)
+            self._read(batch, [_of_cancelled(c) for c in batch.calls], settlements)
         elif future.type is LargeBox and len(batch.calls) == 1:
             self._read(batch, [REMOTE], settlements)
         elif future.type is LargeBox:
@@ -213,11 +216,15 @@ class Collector:
             self._dispatcher.again([call])
         elif kind is Joined:
             self._expand(call, entry, settlements)  # type: ignore[arg-type] # just tested
+        elif isinstance(entry, DependencyError):
+            settlements.append((call, State.DEP_FAILED, entry))
         elif isinstance(entry, BaseException):
             settlements.append((call, State.FAILED, entry))
         elif entry is REMOTE:
             settlements.append((call, State.DONE, REMOTE))
         else:
+            # The value first: what is sent before the call is settled finds it there.
+            call.value = entry
             call.batch = None
             settlements.append((call, State.DONE, entry))
 
@@ -260,12 +267,10 @@ class Collector:
                 calls = []
             for call in calls:
                 foreign = _failed_foreigner(call)
-                if killed is not None:
-                    self._dispatcher.again([call])
-                elif foreign is not None:
+                if foreign is not None:
                     failure = DependencyError(key_of(call), str(foreign), error)
                     settlements.append((call, State.DEP_FAILED, failure))
-                elif any(not p.is_final or p.state is not State.DONE for p in call.parents):
+                elif killed is not None or any(p.state is not State.DONE for p in call.parents):
                     self._dispatcher.again([call])
                 else:
                     settlements.append((call, State.FAILED, error))
@@ -275,6 +280,7 @@ class Collector:
         """A call that runs under its own key ends as that key does, if its batch left it open."""
         if call.is_final or call.batch is None or call.batch.key in self._dispatcher.outstanding:
             return []
+        self._dispatcher.stop_awaiting(call)
         if future.status == "finished":
             return [(call, State.DONE, Home(self._client.gather(future)))]
         if future.status == "error":
@@ -292,7 +298,7 @@ class Collector:
         call.state = State.JOINING
         call.batch = None
         wanted = {c.number: c for c in joins.leaves(returned)}
-        join = _Join(call, returned, list(wanted.values()), len(wanted))
+        join = _Join(call, returned, list(wanted.values()), inner, len(wanted))
         for each in join.inner:
             self._joins.setdefault(each.number, []).append(join)
         owner = call.owner
@@ -310,7 +316,20 @@ def _end_of_join(join: _Join) -> Settlement:
         only = join.returned
         join.call.batch, join.call.member = only.batch, only.member
         return join.call, State.DONE, only.value
-    return join.call, State.DONE, Home(joins.join_value(join.returned, joins.user_value))
+    try:
+        value = joins.join_value(join.returned, joins.user_value)
+    except Exception as error:  # noqa: BLE001 # a value that cannot be opened here fails the join
+        return join.call, State.FAILED, error
+    return join.call, State.DONE, Home(value)
+
+
+def _of_cancelled(call: Call) -> object:
+    """Return the outcome of a call whose task the scheduler dropped: not run, unless for good."""
+    foreign = _failed_foreigner(call)
+    if foreign is None:
+        return NotRun()
+    error = CancelledError(f"the argument {foreign} was cancelled")
+    return DependencyError(key_of(call), str(foreign), error)
 
 
 def _failed_foreigner(call: Call) -> object | None:

@@ -60,7 +60,8 @@ def load(config: Any = None, *, replace: bool = False) -> DataFlowKernel:
                     f"another kernel is loaded, with other settings, from {_loaded_at}: "
                     "close it first (daskflow.clear()), or use load(..., replace=True)"
                 )
-            kernel.close()
+            why = "load(..., replace=True) closed their kernel, so they were cancelled"
+            warn_of_calls_never_run(kernel.close(), why)
         kernel = DataFlowKernel(settings)
         _loaded_at = _caller()
         for call in process.pool.drain():

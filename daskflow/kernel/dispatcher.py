@@ -49,7 +49,7 @@ from daskflow.graph.lower import (
 )
 from daskflow.graph.specs import SpecMaker
 from daskflow.kernel.completions import Completions
-from daskflow.kernel.foreign import bind_collections, calls_inside
+from daskflow.kernel.foreign import Computing, bind_collections, calls_inside
 from daskflow.kernel.retry import RetryRules
 from daskflow.worker import wire
 from daskflow.worker.keys import literal_key
@@ -68,17 +68,20 @@ class _ReadyCalls:
         self._count = 0
 
     def append(self, call: Call) -> None:
-        queue = self._queues.get(call.options.priority)
-        if queue is None:
-            queue = self._queues[call.options.priority] = deque()
-            self._order = sorted(self._queues, reverse=True)
-        queue.append(call)
+        self._queue_of(call).append(call)
         self._count += 1
 
     def extend_left(self, calls: Sequence[Call]) -> None:
         self._count += len(calls)
         for call in reversed(calls):
-            self._queues[call.options.priority].appendleft(call)
+            self._queue_of(call).appendleft(call)
+
+    def _queue_of(self, call: Call) -> deque[Call]:
+        queue = self._queues.get(call.options.priority)
+        if queue is None:
+            queue = self._queues[call.options.priority] = deque()
+            self._order = sorted(self._queues, reverse=True)
+        return queue
 
     def pop(self) -> Call:
         self._count -= 1
@@ -132,6 +135,8 @@ class Dispatcher:
         self.slots = 1
         self._held: dict[int, list[Call]] = defaultdict(list)
         self._paused: list[tuple[float, int, Call]] = []
+        self._awaiting: dict[int, Call] = {}
+        self._computing: Computing = WeakKeyDictionary()
         self._batch_numbers = itertools.count()
         self._exposed: WeakKeyDictionary[Call, tuple[Any, Any]] = WeakKeyDictionary()
         self._graph_context = contextvars.Context()
@@ -156,6 +161,8 @@ class Dispatcher:
         """Take back calls that are to be sent again."""
         with self.lock:
             for call in calls:
+                if call.is_final:
+                    continue
                 call.state = State.RECORDED
                 call.batch = None
                 if pause_s > 0:
@@ -201,7 +208,8 @@ class Dispatcher:
                 found.update((c.number, c) for c in batch.calls)
             held = (c for waiting in self._held.values() for c in waiting)
             paused = (entry[2] for entry in self._paused)
-            for call in itertools.chain(list(self._recorded), self._ready, held, paused):
+            waiting = (list(self._recorded), self._ready, held, paused, self._awaiting.values())
+            for call in itertools.chain.from_iterable(waiting):
                 found[call.number] = call
             return [c for c in found.values() if not c.is_final]
 
@@ -283,6 +291,7 @@ class Dispatcher:
         waiting = next((f for f in foreigners if self._must_wait_for(f)), None)
         if waiting is not None:
             call.state = State.HELD
+            self._awaiting[call.number] = call
             waiting.source.add_done_callback(lambda _: self._foreign_ended(call))
             return False
         # Their graphs may depend on calls that are only chosen so far.
@@ -290,7 +299,7 @@ class Dispatcher:
         chosen.clear()
         self._specs = self._new_specs()
         try:
-            bind_collections(foreigners, self._client)
+            bind_collections(foreigners, self._client, self._computing)
         except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
             failure = DependencyError(key_of(call), "a foreign argument", error)
             self._end_blocked(call, failure, settlements)
@@ -306,7 +315,9 @@ class Dispatcher:
 
     def _foreign_ended(self, call: Call) -> None:
         def release() -> None:
-            self.again([call] if call.state is State.HELD else [])
+            with self.lock:
+                self._awaiting.pop(call.number, None)
+                self.again([call] if call.state is State.HELD else [])
 
         self.completions.call_soon(release)
 
@@ -430,7 +441,14 @@ class Dispatcher:
 
     def watch_exposed(self, call: Call) -> None:
         """Report an exposed call, whose batch has left it open, once its own key has ended."""
+        # Until then its batch has no outcome for it, and what needs it must wait here.
+        call.state = State.HELD
+        self._awaiting[call.number] = call
         self.completions.watch([(self._exposed[call][1], call)])
+
+    def stop_awaiting(self, call: Call) -> None:
+        """Note that what an awaiting call waited for has come."""
+        self._awaiting.pop(call.number, None)
 
     def is_exposed(self, call: Call) -> bool:
         """Whether the call has a Dask key of its own, which may run it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from daskflow.futures.local import finalized
 from daskflow.graph import tasks
@@ -12,8 +12,11 @@ from daskflow.graph.arguments import Foreign
 from daskflow.graph.call import Call
 from daskflow.graph.lower import Bound
 
+Computing = WeakKeyDictionary[Bound, "ref[Bound]"]
+"""The collections that are being computed for calls of one kernel, by their finalized form."""
 
-def bind_collections(foreigners: Iterable[Foreign], client: Any) -> None:
+
+def bind_collections(foreigners: Iterable[Foreign], client: Any, computing: Computing) -> None:
     """Find out where the values of foreign arguments are; start the computation of collections.
 
     Plain futures must have ended. Raises what a plain future raised.
@@ -24,7 +27,7 @@ def bind_collections(foreigners: Iterable[Foreign], client: Any) -> None:
         elif foreign.is_dask_future:
             foreign.resolved = _bound_dask_future(foreign.source, client)
         else:
-            foreign.resolved = _computed(foreign.source, client)
+            foreign.resolved = _computed(foreign.source, client, computing)
 
 
 def calls_inside(foreign: Foreign) -> list[Call]:
@@ -41,15 +44,13 @@ def _bound_dask_future(future: Any, client: Any) -> Bound:
     return Bound(value=future.result())
 
 
-def _computed(collection: Any, client: Any) -> Bound:
+def _computed(collection: Any, client: Any, computing: Computing) -> Bound:
     finite = finalized(collection)
-    bound = _computing.get(finite)
+    known = computing.get(finite)
+    bound = known() if known is not None else None
     if bound is None:
         with tasks.order_kept():
             future = client.compute(collection)
         bound = Bound(key=future.key, keeps=(future, finite))
-        _computing[finite] = bound
+        computing[finite] = ref(bound)
     return bound
-
-
-_computing: WeakKeyDictionary[Bound, Bound] = WeakKeyDictionary()

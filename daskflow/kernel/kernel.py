@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import pickle
@@ -31,6 +30,7 @@ from daskflow.errors import (
     KernelForkedError,
     SchedulerLost,
     UnknownExecutor,
+    WorkerLost,
     WouldDeadlockError,
 )
 from daskflow.executors import LocalExecutor
@@ -40,7 +40,7 @@ from daskflow.futures.local import task_of_final
 from daskflow.futures.recording import key_of, process, warn_of_calls_never_run
 from daskflow.futures.settling import Settlement
 from daskflow.graph import tasks
-from daskflow.graph.call import Call, Options, State
+from daskflow.graph.call import Call, State
 from daskflow.kernel.client import teach
 from daskflow.kernel.collector import Collector
 from daskflow.kernel.dispatcher import Dispatcher
@@ -51,6 +51,7 @@ from daskflow.logs import new_run_folder, set_file_logger
 from daskflow.retries import as_retry
 from daskflow.worker.batch import pick
 from daskflow.worker.handback import TOPIC
+from daskflow.worker.outcome import Outcome
 from daskflow.worker.running import interrupt, interrupt_all, is_inside_call
 
 logger = logging.getLogger("daskflow.kernel")
@@ -78,8 +79,7 @@ class DataFlowKernel:
         self._closed = False
         self._lost: ExecutorError | None = None
         self._close_lock = threading.Lock()
-        self._checked_options: dict[int, Options] = {}
-        self._next_label = itertools.count()
+        self._checked_options: set[tuple[Any, str]] = set()
         self._is_eager = config.submit == "eager"
         self._flush_is_due = False
         self.run_dir: Path = new_run_folder(config.run_dir)
@@ -167,8 +167,11 @@ class DataFlowKernel:
                 return call.state is State.CANCELLED
             inner = self._collector.inner_calls(call)
             batch = call.batch if call.state is State.SUBMITTED else None
+            # Under the lock, so that the call is not just being sent, or sent again.
             error = CancelledError(f"call {key_of(call)} was cancelled")
-        self._settle([(call, State.CANCELLED, error)])
+            ended = settling.end([(call, State.CANCELLED, error)])
+        settling.call_back(ended)
+        self._settle(self._followers([call]))
         if batch is not None and not self._closed:
             self._end_on_workers([call], batch)
         for each in inner:
@@ -183,15 +186,26 @@ class DataFlowKernel:
                 f"the value of call {key_of(call)} was large and stayed on its worker; "
                 "it went with the kernel. Demand large values before the kernel is closed"
             )
+        value = self._fetched(call)
+        if isinstance(value, Outcome):
+            raise WorkerLost(
+                call.app.name,
+                f"the value of call {key_of(call)} was large, stayed on a worker, and was lost with it",
+            )
+        return value
+
+    def _fetched(self, call: Call) -> Any:
         batch = call.batch
+        # Straight from the worker where that can be reached for sure; else by way of the scheduler.
+        direct = True if self._session.host is not None else None
         if len(batch.calls) == 1:
-            return self.client.gather(batch.future, direct=True).entries[0]
+            return self.client.gather(batch.future, direct=direct).entries[0]
         key = f"pick-{call.member}-of-{batch.key}"
         graph = tasks.high_level_graph(
             [({key: tasks.task(key, pick, call.member, inputs=[batch.key])}, {})]
         )
         (future,) = self.client.get(graph, [key], sync=False)
-        return self.client.gather(future, direct=True)
+        return self.client.gather(future, direct=direct)
 
     def wire_task(self, call: Call) -> Any:
         """Return the Dask task that stands for the call in a graph on its way to the scheduler."""
@@ -319,7 +333,8 @@ class DataFlowKernel:
             self.wait_for_current_tasks()
             callbacks_are_through = threading.Event()
             self._dispatcher.completions.call_soon(callbacks_are_through.set)
-            callbacks_are_through.wait()
+            while not callbacks_are_through.wait(_FLUSH_TIMEOUT_S) and not self._closed:
+                continue
             if not self._unfinished():
                 return
 
@@ -336,7 +351,8 @@ class DataFlowKernel:
 
     def _check_options(self, call: Call) -> None:
         options = call.options
-        if id(options) in self._checked_options:
+        asked = options.executors, options.placement
+        if asked in self._checked_options:
             return
         labels = [executor.label for executor in self.config.executors]
         wanted = labels if options.executors == "all" else options.executors
@@ -349,7 +365,7 @@ class DataFlowKernel:
         offers = [e.offers for e in self.config.executors if e.label in wanted]
         if options.resources and None not in offers:
             self._check_resources(call, [dict(offer or {}) for offer in offers])
-        self._checked_options[id(options)] = options
+        self._checked_options.add(asked)
 
     def _check_resources(self, call: Call, offers: Sequence[dict[str, float]]) -> None:
         wanted = call.options.resources
@@ -405,9 +421,12 @@ class DataFlowKernel:
                     self._failures.add(call, value)
                     if self._dispatcher.is_exposed(call):  # Dask shows it
                         self._failures.seen(value)
-            calls = [settlement[0] for settlement in todo]
-            self._dispatcher.release_held(calls)
-            todo = self._collector.ended(calls)
+            todo = self._followers([settlement[0] for settlement in todo])
+
+    def _followers(self, calls: Sequence[Call]) -> list[Settlement]:
+        """Make ready what waited for the end of `calls`; return the joins that end with them."""
+        self._dispatcher.release_held(calls)
+        return self._collector.ended(calls)
 
     def _end_on_workers(self, calls: Sequence[Call], batch: Any) -> None:
         if all(call.is_final for call in batch.calls) and batch.future is not None:

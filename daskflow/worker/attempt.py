@@ -22,7 +22,7 @@ from typing import Any
 
 from daskflow.errors import AppTimeout, FailureReport, MissingOutputs
 from daskflow.files import File
-from daskflow.worker import bash, streams, wire
+from daskflow.worker import bash, running, streams, wire
 from daskflow.worker.exceptions import recorded
 from daskflow.worker.functions import FunctionSpec, load_function
 from daskflow.worker.keys import call_key
@@ -91,6 +91,8 @@ def run_call(
         attempts += 1
         key = call_key(spec.name, run, number)
         error: BaseException
+        if running.was_cancelled(key):
+            return NotRun()
         try:
             return _attempt(spec, key, arguments, extras, attempts)
         except CallInterrupted:
@@ -158,6 +160,10 @@ def _attempt(
             result = run_function(spec, function, args, kwargs, extras, guard)
     except CallInterrupted:
         guard.close()
+    except BaseException:
+        if guard.reason is None:
+            raise
+        raise_interrupted(guard, spec.name, walltime_s)  # it only followed from the interruption
     if guard.reason is not None:
         raise_interrupted(guard, spec.name, walltime_s)
     check_outputs(spec.name, extras.outputs)

@@ -281,7 +281,7 @@ def _arguments(spec: FunctionSpec, member: Member, found: Sequence[object]) -> A
     def make() -> tuple[Sequence[Any], Mapping[str, Any]]:
         opened = [wire.opened(value) for value in found]
         if isinstance(member.args, bytes):
-            args, kwargs = with_values(member.args, opened)
+            args, kwargs = with_values(member.args, opened)[:2]
             return args, kwargs
         positional, named = list(member.args), dict(member.kwargs or {})
         for ref, value in zip(member.refs, opened, strict=True):

@@ -7,6 +7,7 @@ how, and which it may send again elsewhere. The long call runs on.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 from daskflow.worker import wire
 
+logger = logging.getLogger("daskflow.worker")
 TOPIC = "daskflow-hand-back-"
 """Dask event topic (with the run appended) on which workers tell of batches that run long."""
 LONG_S = 0.1
@@ -119,7 +121,12 @@ class _Watcher:
                 running = list(self._batches)
             now_s = time.perf_counter()
             for claims in running:
-                if not claims.look(now_s):
+                try:
+                    look_again = claims.look(now_s)
+                except Exception:
+                    logger.exception("cannot tell the kernel of a batch that runs long")
+                    look_again = False
+                if not look_again:
                     self.forget(claims)
 
 

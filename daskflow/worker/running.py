@@ -106,9 +106,19 @@ class Guard:
         return True
 
 
+def was_cancelled(key: str) -> bool:
+    """Tell whether the call `key` was cancelled before it began."""
+    return key in _cancelled
+
+
 def interrupt(keys: Iterable[str]) -> list[str]:
-    """Cancel those of the calls `keys` that run in this process; return them."""
+    """Cancel the calls `keys` in this process: end those that run (returned), never begin the others."""
+    keys = list(keys)
     with _lock:
+        for key in keys:
+            _cancelled[key] = None
+        while len(_cancelled) > _REMEMBERED:
+            del _cancelled[next(iter(_cancelled))]
         guards = [guard for key in keys if (guard := _running.get(key)) is not None]
     return [guard.key for guard in guards if guard.stop(Reason.CANCELLED)]
 
@@ -195,6 +205,8 @@ class _Watchdog:
 
 _lock = threading.RLock()
 _running: dict[str, Guard] = {}
+_REMEMBERED = 100_000
+_cancelled: dict[str, None] = {}
 _watchdog = _Watchdog()
 
 
