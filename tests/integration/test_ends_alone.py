@@ -11,6 +11,7 @@ import pytest
 
 import daskflow
 from daskflow import Config, LocalExecutor, python_app
+from daskflow.worker.running import was_cancelled
 
 
 @python_app
