@@ -11,7 +11,7 @@ import pytest
 
 import daskflow
 from daskflow import Config, LocalExecutor, python_app
-from daskflow.worker.running import was_cancelled
+from daskflow.worker.running import running_keys, was_cancelled
 
 
 @python_app
@@ -65,6 +65,9 @@ def test_a_call_that_is_cancelled_while_its_batch_waits_never_runs(tmp_path: Pat
 
     with daskflow.load(small(tmp_path / "runs")) as kernel:
         holding = holds_the_worker()
+        daskflow.submit()
+        while not any(kernel.client.run(running_keys).values()):
+            continue
         futures = [notes(x) for x in range(10)]
         daskflow.submit()
         assert futures[3].cancel()
