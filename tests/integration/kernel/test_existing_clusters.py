@@ -23,6 +23,7 @@ from daskflow import (
     VersionMismatch,
     python_app,
 )
+from daskflow.worker.running import running_keys
 
 Configs = Callable[..., Config]
 
@@ -167,13 +168,7 @@ def test_closing_stops_what_still_runs_on_the_cluster(
             daskflow.submit()
             Path(started).read_text()
     assert client.gather(client.map(abs, range(-5, 0)), errors="raise") == [5, 4, 3, 2, 1]
-    assert client.run(_running_calls) == {address: [] for address in client.nthreads()}
-
-
-def _running_calls() -> list[str]:
-    from daskflow.worker.running import running_keys
-
-    return running_keys()
+    assert client.run(running_keys) == {address: [] for address in client.nthreads()}
 
 
 @pytest.mark.parametrize(
