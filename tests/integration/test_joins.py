@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -107,20 +109,37 @@ def test_a_body_decides_by_the_values_of_its_arguments(kernel: Any) -> None:
     assert total(spread(same(4))).result() == 6
 
 
+@pytest.mark.timeout(300)  # some 4,000 calls, one after another: half a minute on a busy machine
 def test_recursion_needs_no_more_workers_than_there_are(kernel: Any) -> None:
     assert fib(15).result() == 610
 
 
-def test_five_hundred_joins_are_open_at_once_on_two_threads(kernel: Any) -> None:
-    @python_app(priority=-100)  # runs once the bodies have, as far as Dask can arrange it
-    def inner(i: int) -> int:
-        return i
+def test_five_hundred_joins_may_wait_at_once(kernel: Any, runs: Any, tmp_path: Path) -> None:
+    gate_path, all_waiting = str(tmp_path / "gate"), str(tmp_path / "all")
+    os.mkfifo(gate_path)
+    os.mkfifo(all_waiting)
+    told = os.open(all_waiting, os.O_RDWR)
+
+    def opened(path: str) -> str:
+        return Path(path).read_text()
+
+    # One task that all inner calls need; it occupies a worker until the test opens the gate.
+    gate = dask.delayed(opened)(gate_path, dask_key_name="gate")
 
     @join_app
     def body(i: int) -> Any:
-        return inner(i)
+        runs.count()
+        if runs["run"] == 500:
+            Path(all_waiting).write_text("all")
+        return same([i, gate])
 
-    assert daskflow.gather([body(i) for i in range(500)]) == list(range(500))
+    joins = [body(i) for i in range(500)]
+    daskflow.submit(*joins)
+    assert os.read(told, 3) == b"all"
+    os.close(told)
+    assert not any(join.done() for join in joins)
+    Path(gate_path).write_text("open")
+    assert daskflow.gather(joins) == [[i, "open"] for i in range(500)]
 
 
 def test_what_a_join_returns_flows_to_calls_and_joins_after_it(kernel: Any) -> None:
