@@ -44,6 +44,7 @@ from daskflow.graph.call import Call, State
 from daskflow.kernel.client import teach
 from daskflow.kernel.collector import Collector
 from daskflow.kernel.dispatcher import Dispatcher
+from daskflow.kernel.interrupts import Interrupts
 from daskflow.kernel.opening import OpenSession
 from daskflow.kernel.retry import RetryRules
 from daskflow.kernel.unasked import UnaskedFailures
@@ -52,7 +53,7 @@ from daskflow.retries import as_retry
 from daskflow.worker.batch import pick
 from daskflow.worker.handback import TOPIC
 from daskflow.worker.outcome import Outcome
-from daskflow.worker.running import interrupt, interrupt_all, is_inside_call
+from daskflow.worker.running import interrupt_all, is_inside_call
 
 logger = logging.getLogger("daskflow.kernel")
 _END_TIMEOUT_S = 3.0
@@ -97,6 +98,7 @@ class DataFlowKernel:
         self._dispatcher = Dispatcher(config, self.client, rules, self._settle, self._choose_label)
         self._collector = Collector(self.client, self._dispatcher, rules, self._settle)
         self._dispatcher.slots = max(1, self._count_slots())
+        self._interrupts = Interrupts(self.client)
         self._unteach = teach(self.client)
         self._collector.start()
         self.client.subscribe_topic(TOPIC + process.run, self._on_hand_back)
@@ -432,12 +434,7 @@ class DataFlowKernel:
         if all(call.is_final for call in batch.calls) and batch.future is not None:
             with contextlib.suppress(Exception):
                 self.client.cancel([batch.future])
-        keys = [key_of(call) for call in calls]
-
-        async def end() -> None:
-            await self.client.run(interrupt, keys, on_error="ignore")
-
-        self.client.loop.add_callback(end)
+        self._interrupts.send([key_of(call) for call in calls])
 
     def _end_all_on_workers(self, tasks_left: Mapping[str, Any]) -> None:
         """Let no task of this kernel wait or run on workers that may go on without it."""
