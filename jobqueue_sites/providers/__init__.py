@@ -1,0 +1,1 @@
+"""Providers: each speaks to one batch system."""
