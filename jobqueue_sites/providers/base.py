@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -142,7 +142,7 @@ class Provider(ABC):
     parallelism: float = 1.0
     walltime: str = "00:10:00"
     worker_init: str = ""
-    launcher: Launcher = SingleNodeLauncher()
+    launcher: Launcher = field(default_factory=SingleNodeLauncher)
     cmd_timeout: float = 30.0
 
     @abstractmethod
