@@ -59,12 +59,15 @@ class JobStatus:
         Of a job that has ended, if it is known; -N if signal N ended it.
     nodes
         The names of its nodes, if it has any yet.
+    is_hopeless
+        Whether it waits for what will never come, such as more nodes than the partition has.
     """
 
     state: JobState
     reason: str = ""
     exit_code: int | None = None
     nodes: tuple[str, ...] = ()
+    is_hopeless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,3 +167,7 @@ class Provider(ABC):
     @abstractmethod
     def cancel(self, job_ids: Sequence[str]) -> Command[None]:
         """Return the command that ends jobs; jobs that have ended already are no failure."""
+
+    def room(self) -> Command[str] | None:
+        """Return a command that tells, in a few words, what is free where jobs wait; None: unknown."""
+        return None
