@@ -92,7 +92,7 @@ class Block:
         return replace(self, state=BlockState.REFUSED, reason=why, ended_s=now_s)
 
     def wanted_closed(self) -> Block:
-        """This side wants it to end."""
+        """Note that this side wants it to end."""
         return replace(self, is_closing=True)
 
     def closed_unsubmitted(self, now_s: float) -> Block:
