@@ -27,9 +27,7 @@ class NodeWorkers:
     def __init__(self, settings: AgentSettings, plan: NodePlan, block: str, node: int):
         self._settings = settings
         self._security = Security(**settings.security) if settings.security else Security()
-        self._plugins = (
-            pickle.loads(base64.b64decode(settings.plugins)) if settings.plugins else []
-        )
+        self._plugins = pickle.loads(base64.b64decode(settings.plugins)) if settings.plugins else []
         self._nannies = [self._nanny(worker, block, node) for worker in plan.workers]
 
     async def start(self) -> None:

@@ -16,9 +16,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
-from jobqueue_sites.launchers import Launcher, SingleNodeLauncher
+from jobqueue_sites.errors import CommandError, SettingsError
+from jobqueue_sites.launchers import Launch, Launcher, SingleNodeLauncher
+from jobqueue_sites.providers import checks
+from jobqueue_sites.units import walltime_s
 
 T = TypeVar("T")
 
@@ -148,6 +151,62 @@ class Provider(ABC):
     launcher: Launcher = field(default_factory=SingleNodeLauncher)
     cmd_timeout: float = 30.0
 
+    tested_against: ClassVar[str]
+    """What the provider was tested against: a batch system that ran, or recorded or documented answers."""
+
+    spans_machines: ClassVar[bool] = True
+    """Whether the nodes of a block are different computers."""
+
+    def __post_init__(self) -> None:
+        checks.whole("nodes_per_block", self.nodes_per_block, least=1)
+        checks.whole("cores_per_node", self.cores_per_node, least=1, optional=True)
+        checks.positive("mem_per_node", self.mem_per_node, optional=True)
+        self._check_blocks()
+        walltime_s(self.walltime)
+        self._check_worker_init()
+        self._check_launcher()
+        checks.positive("cmd_timeout", self.cmd_timeout)
+
+    def _check_blocks(self) -> None:
+        checks.whole("init_blocks", self.init_blocks, least=0)
+        checks.whole("min_blocks", self.min_blocks, least=0)
+        checks.whole("max_blocks", self.max_blocks, least=1)
+        checks.share("parallelism", self.parallelism)
+        for name in ("init_blocks", "min_blocks"):
+            if getattr(self, name) > self.max_blocks:
+                raise SettingsError(
+                    f"{name}={getattr(self, name)}: must not be above max_blocks={self.max_blocks}"
+                )
+
+    def _check_worker_init(self) -> None:
+        checks.lines("worker_init", self.worker_init)
+        if self.worker_init.rstrip().endswith("\\"):
+            raise SettingsError(
+                f"worker_init={self.worker_init!r}: must not end with a backslash, which would "
+                "join it with the next line of the script"
+            )
+
+    def _check_launcher(self) -> None:
+        if not hasattr(self.launcher, "line") or isinstance(self.launcher, type):
+            raise SettingsError(
+                f"launcher={self.launcher!r}: must be a launcher, such as SrunLauncher()"
+            )
+        if self.nodes_per_block > 1 and self.spans_machines and not self.launcher.spans_nodes:
+            raise SettingsError(
+                f"nodes_per_block={self.nodes_per_block} with launcher={self.launcher!r}: it starts "
+                "an agent on the first node only; use one that reaches all nodes of a block, such as "
+                "SrunLauncher() or MpiExecLauncher()"
+            )
+
+    def launch(self, job: BlockJob) -> Launch:
+        """Return what the launcher is to start for a job."""
+        return Launch(
+            agent=job.agent,
+            nodes=self.nodes_per_block,
+            worker_init=self.worker_init,
+            cores_per_node=self.cores_per_node,
+        )
+
     @abstractmethod
     def script(self, job: BlockJob) -> str:
         """Return the text of the job, directives, `worker_init`, launcher and all."""
@@ -171,3 +230,20 @@ class Provider(ABC):
     def room(self) -> Command[str] | None:
         """Return a command that tells, in a few words, what is free where jobs wait; None: unknown."""
         return None
+
+
+def failed(
+    answer: Answer, message: str = "", error: type[CommandError] = CommandError
+) -> CommandError:
+    """Return an error that keeps what a command answered; without a message, its own words are it."""
+    if not message:
+        words = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
+        said = f": {words[-1]}" if words else ""
+        message = f"{answer.argv[0]} failed with exit code {answer.exit_code}{said}"
+    return error(
+        message,
+        argv=answer.argv,
+        exit_code=answer.exit_code,
+        stdout=answer.stdout,
+        stderr=answer.stderr,
+    )
