@@ -56,6 +56,7 @@ class Agent:
         self._settings = AgentSettings.read(folder)
         self._block = block
         self._node = node
+        self._place = (block, node)
         self._host = platform.node()
         self._topology: Mapping[str, Any] = {}
         self._plan: Mapping[str, Any] = {}
@@ -72,7 +73,7 @@ class Agent:
             if self._stopping.is_set():
                 return 0
             logger.error("%s", fault)
-            print(f"jobqueue-sites: {fault}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"jobqueue-sites: {fault}\n")
             self._report(Phase.FAILED, str(fault), is_setup_fault=fault.is_setup_fault)
             return 1
         if workers is not None:
@@ -111,23 +112,23 @@ class Agent:
             raise CannotGoOn(different, is_setup_fault=True)
         # Hundreds of nodes must not knock at the scheduler's door in the same moment.
         await self._pause(min(self._node * _STAGGER_S, _LONGEST_STAGGER_S))
-        trouble = await checks.cannot_reach(
+        address, trouble = await checks.first_in_reach(
             settings.scheduler, self._host, settings.connect_timeout_s
         )
-        if trouble:
+        if address is None:
             raise CannotGoOn(trouble, is_setup_fault=True)
         if self._stopping.is_set():
             return None
-        return await self._start_workers(plan)
+        return await self._start_workers(plan, address)
 
-    async def _start_workers(self, plan: NodePlan) -> NodeWorkers | None:
+    async def _start_workers(self, plan: NodePlan, address: str) -> NodeWorkers | None:
         import dask.config
 
         method = {"distributed.worker.multiprocessing-method": self._settings.start_method}
         dask.config.set({**method, **self._settings.dask_config})
         from jobqueue_sites.agent.workers import NodeWorkers  # imports distributed: 0.5 s
 
-        workers = NodeWorkers(self._settings, plan, self._block, self._node)
+        workers = NodeWorkers(self._settings, address, plan, self._place)
         starting = asyncio.ensure_future(workers.start())
         await self._first(starting)
         if not starting.done():

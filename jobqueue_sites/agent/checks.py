@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata, util
 from urllib.parse import urlsplit
 
@@ -50,37 +49,41 @@ def _key(name: str, version: str) -> str:
     return ".".join(version.split(".")[:2]) if name == "Python" else version
 
 
-async def cannot_reach(address: str, host: str, timeout_s: float) -> str:
-    """Try to reach the scheduler for `timeout_s`; say why that fails, "" if it does not."""
-    where = urlsplit(address)
+async def first_in_reach(
+    addresses: Sequence[str], host: str, timeout_s: float
+) -> tuple[str | None, str]:
+    """Try all addresses of the scheduler, for `timeout_s`.
+
+    Returns the first that answers, or None and why.
+    """
     loop = asyncio.get_running_loop()
     give_up_s = loop.time() + timeout_s
     while True:
-        try:
-            _, writer = await asyncio.wait_for(
-                asyncio.open_connection(where.hostname, where.port), min(_ATTEMPT_S, timeout_s)
-            )
-        except TimeoutError:
-            why = "no answer"
-        except OSError as error:
-            why = error.strerror or str(error)
-        else:
-            writer.close()
-            return ""
+        answers = await asyncio.gather(*(_trouble(address, timeout_s) for address in addresses))
+        for address, trouble in zip(addresses, answers, strict=True):
+            if not trouble:
+                return address, ""
         if loop.time() >= give_up_s:
             break
         await asyncio.sleep(_RETRY_S)
-    return (
-        f"{host} cannot reach the scheduler at {address} ({why}, tried for {timeout_s:g} s). Choose an "
-        "address that compute nodes can reach with interface=... or host=..., and see that no firewall "
-        "is between"
+    tried = ", ".join(f"{a} ({why})" for a, why in zip(addresses, answers, strict=True))
+    return None, (
+        f"{host} cannot reach the scheduler at {tried}, tried for {timeout_s:g} s. Choose an address "
+        "that compute nodes can reach with interface=... or host=..., and see that no firewall is "
+        "between"
     )
 
 
-def importable(module: str) -> bool:
-    """Tell whether a module can be imported here."""
+async def _trouble(address: str, timeout_s: float) -> str:
+    """Return what keeps this node from `address`; "" if nothing does."""
+    where = urlsplit(address)
     try:
-        importlib.import_module(module)
-    except ImportError:
-        return False
-    return True
+        _, writer = await asyncio.wait_for(
+            asyncio.open_connection(where.hostname, where.port), min(_ATTEMPT_S, timeout_s)
+        )
+    except TimeoutError:
+        return "no answer"
+    except OSError as error:
+        return error.strerror or str(error)
+    writer.close()
+    return ""

@@ -7,6 +7,7 @@ are kept too.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from jobqueue_sites.agent.variables import CPUS
@@ -19,8 +20,8 @@ def dask_setup(_worker: Any) -> None:
         return
     cpus = {int(cpu) for cpu in text.split(",")}
     os.sched_setaffinity(0, cpus)
-    for thread in os.listdir("/proc/self/task"):
+    for thread in Path("/proc/self/task").iterdir():
         try:
-            os.sched_setaffinity(int(thread), cpus)
+            os.sched_setaffinity(int(thread.name), cpus)
         except ProcessLookupError:  # it has just ended
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ class AgentSettings:
     Attributes
     ----------
     scheduler
-        The address that compute nodes reach the scheduler under.
+        The addresses that the scheduler may be reached under; the first that answers is taken.
     security
         Arguments of `distributed.Security`, certificates and keys as text; None: no encryption.
     versions
@@ -49,7 +49,7 @@ class AgentSettings:
         Dask configuration of agents and workers.
     """
 
-    scheduler: str
+    scheduler: Sequence[str]
     security: Mapping[str, str] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     layout: NodeLayout = field(default_factory=NodeLayout)

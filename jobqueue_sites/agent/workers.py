@@ -1,4 +1,4 @@
-"""The workers of one node: a Dask nanny for each, which starts the worker process and restarts it if it dies."""
+"""The workers of one node: a Dask nanny for each, which restarts the worker process if it dies."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ _TELL_TIMEOUT_S = 5.0
 class NodeWorkers:
     """Starts, watches and ends the workers of a plan, named ``{block}-{node}-{slot}``."""
 
-    def __init__(self, settings: AgentSettings, plan: NodePlan, block: str, node: int):
+    def __init__(
+        self, settings: AgentSettings, scheduler: str, plan: NodePlan, place: tuple[str, int]
+    ):
         self._settings = settings
+        self._scheduler = scheduler
         self._security = Security(**settings.security) if settings.security else Security()
         self._plugins = pickle.loads(base64.b64decode(settings.plugins)) if settings.plugins else []
-        self._nannies = [self._nanny(worker, block, node) for worker in plan.workers]
+        self._nannies = [self._nanny(worker, *place) for worker in plan.workers]
 
     async def start(self) -> None:
         """Start them all, and return when all of them have joined the scheduler.
@@ -53,7 +56,7 @@ class NodeWorkers:
     async def tell(self, topic: str, message: Mapping[str, Any]) -> None:
         """Log an event on the scheduler."""
         arguments = self._security.get_connection_args("worker")
-        async with rpc(self._settings.scheduler, connection_args=arguments) as scheduler:
+        async with rpc(self._scheduler, connection_args=arguments) as scheduler:
             await asyncio.wait_for(
                 scheduler.log_event(topic=topic, msg=dict(message)), _TELL_TIMEOUT_S
             )
@@ -61,7 +64,7 @@ class NodeWorkers:
     def _nanny(self, worker: WorkerPlan, block: str, node: int) -> Nanny:
         settings = self._settings
         return Nanny(
-            settings.scheduler,
+            self._scheduler,
             name=f"{block}-{node}-{worker.slot}",
             nthreads=worker.threads,
             memory_limit=worker.memory_bytes if worker.memory_bytes is not None else "auto",

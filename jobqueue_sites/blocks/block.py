@@ -34,7 +34,9 @@ class Block:
     is_closing
         Whether this side wants it to end.
     reason
-        Why it waits, or why it ended, in words; "" if there is nothing to say.
+        Why it waits, or why it ended, as the batch system says it; "" if it does not.
+    fault
+        Why it cannot go on, as its agents or its log say it; "" if they do not.
     is_setup_fault
         Whether it failed for a reason that the next block will meet too.
     exit_code
@@ -56,6 +58,7 @@ class Block:
     was_up: bool = False
     is_closing: bool = False
     reason: str = ""
+    fault: str = ""
     is_setup_fault: bool = False
     exit_code: int | None = None
     submitted_s: float | None = None
@@ -79,6 +82,11 @@ class Block:
         return None if self.started_s is None else self.started_s + self.walltime_s
 
     @property
+    def why(self) -> str:
+        """Why it waits or ended, from whoever knows most; "" if nobody says."""
+        return self.fault or self.reason
+
+    @property
     def has_failed_to_start(self) -> bool:
         """Whether it ended without ever having had a worker, and not for our wish."""
         return self.is_over and not self.was_up and self.state is not BlockState.CLOSED
@@ -94,6 +102,11 @@ class Block:
     def wanted_closed(self) -> Block:
         """Note that this side wants it to end."""
         return replace(self, is_closing=True)
+
+    def ending(self) -> Block:
+        """Its job has been cancelled for our wish."""
+        state = BlockState.ENDING if BlockState.ENDING in MOVES[self.state] else self.state
+        return replace(self, state=state)
 
     def closed_unsubmitted(self, now_s: float) -> Block:
         """It was not wanted any more before there was a job."""
@@ -124,7 +137,7 @@ class Block:
         if state in (BlockState.STARTING, BlockState.UP) and self.started_s is None:
             told = replace(told, started_s=now_s)
         if state.is_final and not self.is_over:
-            told = replace(told, ended_s=now_s, reason=self.reason or status.reason)
+            told = replace(told, ended_s=now_s, reason=status.reason)
         return told
 
     def with_workers(self, workers: int, now_s: float) -> Block:
@@ -134,14 +147,19 @@ class Block:
         told = replace(self, workers=workers, was_up=self.was_up or workers > 0)
         target = BlockState.UP if workers else BlockState.STARTING
         is_running = self.state in (BlockState.QUEUED, BlockState.STARTING, BlockState.UP)
-        if is_running and (workers or self.state is BlockState.UP) and target is not self.state:
+        if (
+            is_running
+            and not self.is_closing
+            and (workers or self.state is BlockState.UP)
+            and target is not self.state
+        ):
             assert target in MOVES[self.state]
             told = replace(told, state=target, started_s=self.started_s or now_s, reason="")
         return told
 
     def told_of_fault(self, why: str, *, is_setup_fault: bool) -> Block:
-        """Its agent said that it cannot go on."""
-        return replace(self, reason=why, is_setup_fault=self.is_setup_fault or is_setup_fault)
+        """Note what its agents or its log say of why it cannot go on."""
+        return replace(self, fault=why, is_setup_fault=self.is_setup_fault or is_setup_fault)
 
     def was_lost_sight_of(self, now_s: float) -> Block:
         """No list has its job, and nothing else knows of it either."""
@@ -151,5 +169,5 @@ class Block:
         if now_s - since_s < LOST_SIGHT_S and not self.is_closing:
             return replace(self, missing_since_s=since_s)
         state = BlockState.CLOSED if self.is_closing else BlockState.GONE
-        reason = self.reason or "the batch system knows nothing of the job any more"
+        reason = "the batch system knows nothing of the job any more"
         return replace(self, state=state, ended_s=now_s, reason=reason)

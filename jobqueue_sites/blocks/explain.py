@@ -61,7 +61,7 @@ def of_ended(block: Block) -> str:
     """Say how a block ended."""
     what = f"block {block.number}"
     if block.state is BlockState.REFUSED:
-        return f"{what} was refused: {block.reason}"
+        return f"{what} was refused: {block.why}"
     if block.state is BlockState.CLOSED:
         return f"{what} was closed"
     how = {
@@ -77,7 +77,7 @@ def of_ended(block: Block) -> str:
         how += f" after {max(0.0, block.ended_s - block.started_s):.0f} s"
     if block.exit_code:
         how += f" with exit code {block.exit_code}"
-    why = f": {block.reason}" if block.reason else ""
+    why = f": {block.why}" if block.why else ""
     log = f" (job {block.job_id}; log {block.stderr_path})" if block.stderr_path else ""
     return f"{what} {how}{why}{log}"
 
@@ -96,13 +96,14 @@ def _of_open(block: Block, now_s: float, expected_workers: int | None, room: str
     where = where if block.nodes else ""
     if block.state is BlockState.STARTING:
         since = f" for {_span(now_s - block.started_s)}" if block.started_s is not None else ""
-        fault = f": {block.reason}" if block.reason else ", and no worker has come yet"
+        fault = f": {block.fault}" if block.fault else ", and no worker has come yet"
         log = f" (log {PurePath(block.stderr_path)})" if block.stderr_path else ""
         return f"{job} runs{where}{since}{fault}{log}"
     if block.state is BlockState.ENDING:
         return f"{job} is ending"
     of = f" of {expected_workers}" if expected_workers else ""
-    return f"{job} is up{where} with {block.workers}{of} workers"
+    fault = f", but {block.fault}" if block.fault else ""
+    return f"{job} is up{where} with {block.workers}{of} workers{fault}"
 
 
 def _times(count: int) -> str:
