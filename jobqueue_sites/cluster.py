@@ -52,6 +52,8 @@ with importing.without_side_effects():
 logger = logging.getLogger("jobqueue_sites.cluster")
 _STEP_S = 1.0
 _RETIRE_TIMEOUT_S = 20.0
+_FIRST_WORD_S = 15.0
+_RARER = 4
 
 
 class BlockEntry(Job):
@@ -168,6 +170,7 @@ class BlockCluster(JobQueueCluster):
         self._supervision: asyncio.Task[None] | None = None
         self._opening: asyncio.Future[Any] | None = None
         self._nudged = asyncio.Event()
+        self._waiting_since_s, self._tell_after_s = time.monotonic(), _FIRST_WORD_S
         self._bounds = Bounds(
             init_blocks=provider.init_blocks,
             min_blocks=provider.min_blocks,
@@ -364,6 +367,7 @@ class BlockCluster(JobQueueCluster):
         if demand and self._watch.health.is_resting(now_s) and not self._is_any_up():
             self._fail_waiting()
             return
+        self._tell_why_it_waits(demand)
         open_blocks = self.open_blocks
         wanted = blocks_wanted(self._bounds, demand, self.slots_per_block, len(open_blocks))
         wanted = max(wanted, self._owed)
@@ -457,6 +461,19 @@ class BlockCluster(JobQueueCluster):
         )
         if self._watch.health.is_resting(time.time()):
             logger.error("%s", self.explain())
+
+    def _tell_why_it_waits(self, demand: int) -> None:
+        """Explain once in a while, less and less often, why work finds no worker."""
+        now_s = time.monotonic()
+        if not demand or self._is_any_up():
+            self._waiting_since_s, self._tell_after_s = now_s, _FIRST_WORD_S
+        elif now_s - self._waiting_since_s >= self._tell_after_s:
+            self._tell_after_s *= _RARER
+            why = self.explain()
+            if self.settings.on_waiting is not None:
+                self.settings.on_waiting(why)
+            else:
+                logger.warning("no worker yet: %s", why)
 
     def _fail_waiting(self) -> None:
         if self.settings.on_failure is not None:

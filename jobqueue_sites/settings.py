@@ -59,6 +59,8 @@ class ClusterSettings:
         Tells how many calls run or could run now; None: the tasks on the scheduler are counted.
     on_failure
         Called with a `BlocksFailed` when work waits but blocks do not come up.
+    on_waiting
+        Called with an explanation when work has waited long for a first worker; None: it is logged.
     """
 
     name: str = "blocks"
@@ -82,6 +84,7 @@ class ClusterSettings:
     packages: Sequence[str] = ()
     demand: Callable[[], int] | None = None
     on_failure: Callable[[BlocksFailed], object] | None = None
+    on_waiting: Callable[[str], object] | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not all(c.isalnum() or c in "-_." for c in self.name):

@@ -65,8 +65,9 @@ class WorkerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerSettings:
-    """The scheduler of a host. `dashboard` is False, or the port to try first."""
+    """The scheduler of a host, and what it listens on. `dashboard` is False, or the port to try first."""
 
+    host: str = "127.0.0.1"
     security: Any
     dashboard: int | bool
     dask_config: Mapping[str, Any]
@@ -236,7 +237,7 @@ class _Host:
         dashboard = settings.dashboard
         warnings.filterwarnings("ignore", r"Port \d+ is already in use")  # then it takes another
         self._scheduler = Scheduler(
-            host="127.0.0.1",
+            host=settings.host,
             port=0,
             protocol="tls" if self._security else "tcp",
             security=self._security,

@@ -6,17 +6,20 @@ import contextlib
 import logging
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import metadata, util
 from typing import Any
 
 from daskflow.config import Config
-from daskflow.errors import VersionMismatch
-from daskflow.executors import ExistingExecutor, LocalExecutor
+from daskflow.errors import ExecutorError, VersionMismatch
+from daskflow.executors import BlockExecutor, ExistingExecutor, LocalExecutor
 from daskflow.executors.base import LABEL_CAPACITY, Session
+from daskflow.executors.blocks import common_host
 from daskflow.executors.existing import watch
 from daskflow.executors.host import HostProcess, SchedulerSettings
 from daskflow.graph import tasks
 from daskflow.graph.lower import label_resource
+from jobqueue_sites.address import contact_addresses
 
 logger = logging.getLogger("daskflow.kernel")
 _DASHBOARD_PORT = 8787
@@ -29,10 +32,21 @@ _VERSIONS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class KernelSide:
+    """What executors ask of the kernel (see `Session`)."""
+
+    folder: str
+    demand: Callable[[str], int]
+    on_failure: Callable[[str, ExecutorError], object]
+    on_waiting: Callable[[str], object]
+
+
 class OpenSession:
     """A running scheduler with the executors of a Config."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, kernel: KernelSide):
+        self.clusters: dict[str, Any] = {}
         self._closers: list[Callable[[], object]] = []
         self.host: HostProcess | None = None
         existing = next((e for e in config.executors if isinstance(e, ExistingExecutor)), None)
@@ -41,13 +55,14 @@ class OpenSession:
         try:
             if existing is None:
                 self.host = self._start_host()
-                self.client = _own_client(self.host, config)
+                self.client, contacts = _own_client(self.host, config)
                 self._closers.append(self._close_client)
             else:
                 self.client, is_ours = existing.connect()
                 if is_ours:
                     self._closers.append(self._close_client)
                 check_versions(self.client)
+                contacts = [self._address]
                 if any(isinstance(e, LocalExecutor) for e in config.executors):
                     self.host = self._start_host()
                     self.host.join_scheduler(self._address, self.client.security)
@@ -62,6 +77,12 @@ class OpenSession:
                 labels=self.labels,
                 security=self.client.security,
                 interface="127.0.0.1" if "127.0.0.1" in self._address else None,
+                contacts=contacts,
+                folder=kernel.folder,
+                demand=kernel.demand,
+                on_failure=kernel.on_failure,
+                on_waiting=kernel.on_waiting,
+                clusters=self.clusters,
             )
             for executor in config.executors:
                 self._closers.append(executor.start(session))
@@ -123,13 +144,17 @@ class OpenSession:
         return kept.close
 
 
-def _own_client(host: HostProcess, config: Config) -> Any:
+def _own_client(host: HostProcess, config: Config) -> tuple[Any, list[str]]:
+    """Start the scheduler; return a client of it, and the addresses that other machines reach it under."""
     from distributed import Client  # slow to import: the host starts meanwhile
     from distributed.security import Security  # as above
 
     security = Security.temporary() if config.encrypted else None
+    elsewhere = [e for e in config.executors if isinstance(e, BlockExecutor)]
+    listening = common_host(elsewhere, encrypted=config.encrypted)
     address = host.start_scheduler(
         SchedulerSettings(
+            host=listening,
             security=security,
             dashboard=_DASHBOARD_PORT if config.dashboard else False,
             dask_config={
@@ -140,7 +165,8 @@ def _own_client(host: HostProcess, config: Config) -> Any:
             },
         )
     )
-    return Client(address, security=security, timeout="30s")
+    client = Client(address, security=security, timeout="30s")
+    return client, contact_addresses(address, listening)
 
 
 def check_versions(client: Any) -> None:
