@@ -41,14 +41,20 @@ def address_of_interface(interface: str) -> str:
 
 
 def listening_host(host: str | None, interface: str | None, *, encrypted: bool) -> str:
-    """Return what a scheduler is to listen on.
+    """Return what a scheduler is to listen on: what is said here, or else in Dask's configuration.
 
-    All addresses only if strangers are kept out by certificates; otherwise the first one.
+    There it is ``jobqueue-sites.host``. If nothing is said: all addresses, but only if strangers are
+    kept out by certificates; otherwise the first one.
     """
     if host is not None:
         return host
     if interface is not None:
         return address_of_interface(interface)
+    import dask.config
+
+    configured = dask.config.get("jobqueue-sites.host", None)
+    if configured is not None:
+        return str(configured)
     return ANY if encrypted else own_addresses()[0]
 
 

@@ -16,9 +16,9 @@ from jobqueue_sites.settings import ClusterSettings
 
 def _split(provider_cls: type[Provider], given: dict[str, Any]) -> tuple[Any, ...]:
     """Sort settings by the class that knows them."""
-    classes = (provider_cls, NodeLayout, ClusterSettings)
+    classes: tuple[type[Any], ...] = (provider_cls, NodeLayout, ClusterSettings)
     names = [{field.name for field in dataclasses.fields(cls)} for cls in classes]
-    known = set().union(*names)
+    known: set[str] = set().union(*names)
     for name in given:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)

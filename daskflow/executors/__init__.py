@@ -1,4 +1,4 @@
-"""Where calls run: threads, local processes, blocks of a batch system, or any Dask cluster, all under one scheduler."""
+"""Where calls run: threads, processes, blocks of a batch system, any Dask cluster; one scheduler."""
 
 from daskflow.executors.blocks import BlockExecutor
 from daskflow.executors.existing import ExistingExecutor

@@ -113,6 +113,12 @@ class DataFlowKernel:
         self._collector.start()
         self.client.subscribe_topic(TOPIC + process.run, self._on_hand_back)
         self._session.watch(lambda how: self._on_lost(SchedulerLost(how)))
+        self._hear_of_trouble()
+        self._is_open = True
+        logger.info("kernel loaded: %s, logs in %s", config.executors, self.run_dir)
+
+    def _hear_of_trouble(self) -> None:
+        """Learn of local workers that cannot start."""
         if self._session.host is not None:
             from daskflow.executors.startup import TROUBLE_TOPIC  # imports distributed
 
@@ -120,8 +126,6 @@ class DataFlowKernel:
             self.client.subscribe_topic(TROUBLE_TOPIC, self._on_trouble)
             for event in self.client.get_events(TROUBLE_TOPIC):  # before we listened
                 self._on_trouble(event)
-        self._is_open = True
-        logger.info("kernel loaded: %s, logs in %s", config.executors, self.run_dir)
 
     # ---- for futures (the protocol `daskflow.futures.recording.Owner`) ----------------------
 

@@ -112,22 +112,18 @@ class Agent:
             raise CannotGoOn(different, is_setup_fault=True)
         # Hundreds of nodes must not knock at the scheduler's door in the same moment.
         await self._pause(min(self._node * _STAGGER_S, _LONGEST_STAGGER_S))
-        address, trouble = await checks.first_in_reach(
-            settings.scheduler, self._host, settings.connect_timeout_s
-        )
-        if address is None:
-            raise CannotGoOn(trouble, is_setup_fault=True)
-        if self._stopping.is_set():
-            return None
-        return await self._start_workers(plan, address)
+        return await self._start_workers(plan)
 
-    async def _start_workers(self, plan: NodePlan, address: str) -> NodeWorkers | None:
+    async def _start_workers(self, plan: NodePlan) -> NodeWorkers | None:
         import dask.config
 
         method = {"distributed.worker.multiprocessing-method": self._settings.start_method}
         dask.config.set({**method, **self._settings.dask_config})
-        from jobqueue_sites.agent.workers import NodeWorkers  # imports distributed: 0.5 s
+        from jobqueue_sites.agent.workers import NodeWorkers, security_of  # 0.5 s: distributed
 
+        address = await self._address(security_of(self._settings))
+        if self._stopping.is_set():
+            return None
         workers = NodeWorkers(self._settings, address, plan, self._place)
         starting = asyncio.ensure_future(workers.start())
         await self._first(starting)
@@ -142,6 +138,24 @@ class Agent:
             why = f"{self._host}: a worker cannot start: {type(error).__name__}: {error}"
             raise CannotGoOn(why, is_setup_fault=False)
         return workers
+
+    async def _address(self, security: Any) -> str:
+        """Return the address of the scheduler that this node reaches."""
+        from jobqueue_sites.agent.reach import first_in_reach  # imports distributed
+
+        settings = self._settings
+        arguments = security.get_connection_args("worker")
+        address, trouble = await first_in_reach(
+            settings.scheduler, arguments, settings.connect_timeout_s
+        )
+        if address is None:
+            raise CannotGoOn(
+                f"{self._host} cannot reach the scheduler at {trouble}, tried for "
+                f"{settings.connect_timeout_s:g} s. Choose an address that compute nodes can reach with "
+                "interface=... or host=..., and see that no firewall is between",
+                is_setup_fault=True,
+            )
+        return address
 
     async def _first(self, work: Any) -> None:
         """Wait for `work`, or until the agent is to stop."""

@@ -29,7 +29,7 @@ class NodeWorkers:
     ):
         self._settings = settings
         self._scheduler = scheduler
-        self._security = Security(**settings.security) if settings.security else Security()
+        self._security = security_of(settings)
         self._plugins = pickle.loads(base64.b64decode(settings.plugins)) if settings.plugins else []
         self._nannies = [self._nanny(worker, *place) for worker in plan.workers]
 
@@ -78,6 +78,13 @@ class NodeWorkers:
             plugins=self._plugins,
             dashboard=False,
         )
+
+
+def security_of(settings: AgentSettings) -> Security:
+    """Return how to talk to the scheduler."""
+    if not settings.security:
+        return Security()
+    return Security(**settings.security, require_encryption=True)
 
 
 def _resources(worker: WorkerPlan) -> dict[str, float]:
