@@ -170,6 +170,7 @@ class BlockCluster(JobQueueCluster):
         self._supervision: asyncio.Task[None] | None = None
         self._opening: asyncio.Future[Any] | None = None
         self._nudged = asyncio.Event()
+        self._has_changed = asyncio.Event()
         self._waiting_since_s, self._tell_after_s = time.monotonic(), _FIRST_WORD_S
         self._bounds = Bounds(
             init_blocks=provider.init_blocks,
@@ -280,6 +281,54 @@ class BlockCluster(JobQueueCluster):
     def tail(self, block: Block) -> str:
         """Return the last lines of a block's log."""
         return self._watch.tail(block)
+
+    def wait_for_blocks(self, blocks: int, timeout: float | None = None) -> Any:
+        """Wait until just so many blocks are open, and each has workers.
+
+        Raises
+        ------
+        BlocksFailed
+            They do not come up.
+        TimeoutError
+            They have not within `timeout` seconds; the message says why.
+        """
+        return self.sync(self._wait_for_blocks, blocks, timeout_s=timeout)
+
+    def wait_for_end(self, name: str, timeout: float | None = None) -> Any:
+        """Wait until a block has ended, as the batch system says.
+
+        Raises
+        ------
+        TimeoutError
+            It has not within `timeout` seconds.
+        """
+
+        async def wait() -> None:
+            while not self._watch.blocks[name].is_over:
+                await self._has_changed.wait()
+
+        async def within() -> None:
+            await asyncio.wait_for(wait(), timeout)
+
+        return self.sync(within)
+
+    async def _wait_for_blocks(self, blocks: int, timeout_s: float | None) -> None:
+        async def wait() -> None:
+            while True:
+                changed = self._has_changed
+                open_blocks = self.open_blocks
+                if len(open_blocks) == blocks and all(block.workers for block in open_blocks):
+                    return
+                if self._watch.health.is_resting(time.time()):
+                    raise BlocksFailed(self.explain())
+                await changed.wait()
+
+        try:
+            await asyncio.wait_for(wait(), timeout_s)
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"not {blocks} blocks are up after {timeout_s:g} s: {self.explain()}"
+            ) from error
 
     # ---- starting and closing ---------------------------------------------------------------
 
@@ -447,6 +496,8 @@ class BlockCluster(JobQueueCluster):
 
     def _changed(self, before: Block, block: Block) -> None:
         self._nudged.set()
+        changed, self._has_changed = self._has_changed, asyncio.Event()
+        changed.set()
         if not block.is_over or before.is_over:
             return
         if not block.state.is_normal_end:

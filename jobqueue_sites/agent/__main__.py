@@ -191,6 +191,8 @@ def main() -> None:
     """Run the agent that the command line describes."""
     folder, block = Path(sys.argv[1]), sys.argv[2]
     node, _ = find_rank(os.environ)
+    # What workers say while all is well would bury what a user looks for in the job's output.
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
     logging.basicConfig(
         filename=folder / f"{block}-node{node}.log",
         format="%(asctime)s %(name)s %(levelname)s %(message)s",

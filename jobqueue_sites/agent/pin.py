@@ -1,12 +1,16 @@
-"""A Dask preload of workers: keeps every thread of the worker on the CPUs that were planned for it.
+"""A Dask preload of workers: keeps the worker on its CPUs, and leaves its end to the agent.
 
 Threads and child processes inherit the mask from the thread that starts them, so those that come later
 are kept too.
+
+A batch system that ends a job tells every process of it. The agent then closes its workers so that the
+scheduler knows that they leave; a worker that died of the signal would look as if its calls had killed it.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,8 @@ from jobqueue_sites.agent.variables import CPUS
 
 def dask_setup(_worker: Any) -> None:
     """Pin this process (called by Dask before the worker takes tasks)."""
+    # A handler that does nothing, not SIG_IGN: what the worker starts must not inherit it.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     text = os.environ.get(CPUS, "")
     if not text:
         return

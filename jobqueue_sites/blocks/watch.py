@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -29,6 +30,9 @@ _HOPELESS_S = 5.0
 _MOST_SUBMISSIONS = 4
 _TAIL_BYTES = 4096
 _TAIL_LINES = 12
+_OURS = "jobqueue-sites: "
+_OF_LAUNCHER = re.compile(r"\s*$|srun: |slurmstepd|mpi(exec|run)\b|-{5,}|parallel: ")
+_TELLING = re.compile(r"error|no module|no such|not found|denied|cannot|fail", re.IGNORECASE)
 _HOPELESS = "the job would wait for ever ({}), so it was taken back"
 
 
@@ -294,12 +298,14 @@ class BlockWatch:
 
 
 def _last_words(tail: str) -> str:
-    """Return the line of a log's end that says most: ours, or else an error's, or else the last."""
+    """Return the line of a log's end that says most: ours, or else an error's, or else the last.
+
+    What launchers say of a program that ended badly says nothing of why.
+    """
     lines = tail.splitlines()
     for line in reversed(lines):
-        if "jobqueue-sites: " in line:
-            return line[line.index("jobqueue-sites: ") + len("jobqueue-sites: ") :]
-    for line in reversed(lines):
-        if "Error" in line or "error" in line:
-            return line.strip()
-    return lines[-1].strip()
+        if _OURS in line:
+            return line[line.index(_OURS) + len(_OURS) :]
+    own = [line for line in lines if not _OF_LAUNCHER.match(line)] or lines
+    telling = [line for line in own if _TELLING.search(line)] or own
+    return telling[-1].strip()

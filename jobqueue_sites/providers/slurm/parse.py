@@ -48,6 +48,14 @@ _STATES = {
 # States of which the word itself says what the reason does not.
 _TELLING = {"CONFIGURING", "STOPPED", "SUSPENDED", "DEADLINE", "BOOT_FAIL", "SPECIAL_EXIT"}
 
+# Reasons for waiting that do not pass by waiting: the job asks for what is not given to any job there.
+# (man squeue, JOB REASON CODES. PartitionNodeLimit may also mean that nodes are down or drained.)
+_HOPELESS = re.compile(
+    r"PartitionNodeLimit|PartitionTimeLimit|PartitionConfig|BadConstraints|InvalidAccount|InvalidQOS"
+    r"|(Assoc|QOS)(Max|Grp|Min)\w*PerJob\w*|QOSMaxWallDurationPerJobLimit|QOSMin\w+|QOSNotAllowed"
+    r"|AccountNotAllowed"
+)
+
 # The controller did not take the request, whatever was asked for: to ask again later may help.
 _NO_CONTROLLER = re.compile(
     r"Unable to contact slurm controller|Socket timed out|Connection refused|Zero Bytes were transmitted"
@@ -174,6 +182,7 @@ def _status(state: str, reason: str, exit_code: int | None, nodes: str) -> JobSt
         reason=reason,
         exit_code=exit_code if known.is_final else None,
         nodes=expand_nodes("" if nodes in {"(null)", "None assigned"} else nodes),
+        is_hopeless=known is JobState.PENDING and _HOPELESS.search(reason) is not None,
     )
 
 
