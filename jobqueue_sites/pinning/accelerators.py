@@ -75,14 +75,11 @@ def visibility(share: Share) -> Mapping[str, str]:
                 variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
             return variables
         case Vendor.AMD:
-            # HIP and OpenCL count what ROCR_VISIBLE_DEVICES leaves, from 0. Both are set, because a
-            # value that the job inherits would count something else.
+            # What HIP and OpenCL read counts what ROCR_VISIBLE_DEVICES leaves, from 0. All are set,
+            # because Slurm sets some of them to what the node counts.
             left = ",".join(str(position) for position in range(len(share.names)))
-            return {
-                "ROCR_VISIBLE_DEVICES": names,
-                "HIP_VISIBLE_DEVICES": left,
-                "GPU_DEVICE_ORDINAL": left,
-            }
+            inner = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+            return {"ROCR_VISIBLE_DEVICES": names, **dict.fromkeys(inner, left)}
         case Vendor.INTEL:
             # "0.1" is tile 1 of card 0 where cards are the devices (COMPOSITE); where tiles are (FLAT),
             # there are plain numbers only.
