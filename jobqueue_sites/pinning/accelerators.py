@@ -13,6 +13,13 @@ from jobqueue_sites.errors import PinningError
 from jobqueue_sites.pinning.layout import AUTO, NodeLayout
 from jobqueue_sites.pinning.topology import Gpu, Topology, Vendor
 
+VISIBILITY = (
+    "CUDA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ZE_AFFINITY_MASK",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
@@ -50,6 +57,37 @@ def shares(topology: Topology, layout: NodeLayout) -> tuple[Share, ...]:
     else:
         entries = [_named(topology, names) for names in layout.accelerator_names or ()]
     return tuple(entry for entry in entries for _ in range(layout.workers_per_accelerator))
+
+
+def find_accelerator(topology: Topology, name: str) -> Share:
+    """Return what one name stands for: an accelerator, or a card with all its tiles.
+
+    The name is kept as it was given if the vendor's variable takes it.
+    """
+    matches = [gpu for gpu in topology.gpus if name == gpu.name or name in gpu.aliases]
+    if len(matches) == 1:
+        return Share(names=(name,), gpus=tuple(matches))
+    if len(matches) > 1:
+        vendors = ", ".join(gpu.vendor for gpu in matches)
+        raise PinningError(
+            f"available_accelerators: {name!r} is ambiguous: {vendors} have one each"
+        )
+    at_address = [gpu for gpu in topology.gpus if _same_address(name, gpu.pci)]
+    tiles = [gpu for gpu in topology.gpus if gpu.name.partition(".")[0] == name]
+    prefixed = [
+        gpu
+        for gpu in topology.gpus
+        if name.startswith(("GPU-", "MIG-"))
+        and any(alias.startswith(name) for alias in (gpu.name, *gpu.aliases))
+    ]
+    several = at_address or tiles
+    if several:
+        return Share(names=tuple(gpu.name for gpu in several), gpus=tuple(several))
+    if len(prefixed) == 1:
+        return Share(names=(name,), gpus=tuple(prefixed))
+    raise PinningError(
+        f"available_accelerators: {name!r} cannot be used: {_what_there_is(topology)}"
+    )
 
 
 def kept(wanted: Sequence[Share], count: int) -> tuple[int, ...]:
@@ -97,7 +135,7 @@ def _whole(gpu: Gpu) -> Share:
 
 def _named(topology: Topology, names: tuple[str, ...]) -> Share:
     """Return the share that some names stand for."""
-    found = [_find(topology, name) for name in names]
+    found = [find_accelerator(topology, name) for name in names]
     written = tuple(name for share in found for name in share.names)
     gpus = tuple(gpu for share in found for gpu in share.gpus)
     entry = ",".join(names)
@@ -109,37 +147,6 @@ def _named(topology: Topology, names: tuple[str, ...]) -> Share:
     if len(set(gpus)) < len(gpus):
         raise PinningError(f"available_accelerators: {entry!r} names one accelerator twice")
     return Share(names=written, gpus=gpus)
-
-
-def _find(topology: Topology, name: str) -> Share:
-    """Return what one name stands for: an accelerator, or a card with all its tiles.
-
-    The name is kept as it was given if the vendor's variable takes it.
-    """
-    matches = [gpu for gpu in topology.gpus if name == gpu.name or name in gpu.aliases]
-    if len(matches) == 1:
-        return Share(names=(name,), gpus=tuple(matches))
-    if len(matches) > 1:
-        vendors = ", ".join(gpu.vendor for gpu in matches)
-        raise PinningError(
-            f"available_accelerators: {name!r} is ambiguous: {vendors} have one each"
-        )
-    at_address = [gpu for gpu in topology.gpus if _same_address(name, gpu.pci)]
-    tiles = [gpu for gpu in topology.gpus if gpu.name.partition(".")[0] == name]
-    prefixed = [
-        gpu
-        for gpu in topology.gpus
-        if name.startswith(("GPU-", "MIG-"))
-        and any(alias.startswith(name) for alias in (gpu.name, *gpu.aliases))
-    ]
-    several = at_address or tiles
-    if several:
-        return Share(names=tuple(gpu.name for gpu in several), gpus=tuple(several))
-    if len(prefixed) == 1:
-        return Share(names=(name,), gpus=tuple(prefixed))
-    raise PinningError(
-        f"available_accelerators: {name!r} cannot be used: {_what_there_is(topology)}"
-    )
 
 
 def _same_address(name: str, pci: str) -> bool:
