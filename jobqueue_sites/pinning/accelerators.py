@@ -13,6 +13,13 @@ from jobqueue_sites.errors import PinningError
 from jobqueue_sites.pinning.layout import AUTO, NodeLayout
 from jobqueue_sites.pinning.topology import Gpu, Topology, Vendor
 
+VISIBILITY = (
+    "CUDA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ZE_AFFINITY_MASK",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
@@ -52,69 +59,7 @@ def shares(topology: Topology, layout: NodeLayout) -> tuple[Share, ...]:
     return tuple(entry for entry in entries for _ in range(layout.workers_per_accelerator))
 
 
-def kept(wanted: Sequence[Share], count: int) -> tuple[int, ...]:
-    """Return which `count` of the shares stay: every accelerator is used before one is shared."""
-    seen: dict[tuple[str, ...], int] = {}
-    ranked = []
-    for position, share in enumerate(wanted):
-        turn = seen[share.names] = seen.get(share.names, -1) + 1
-        ranked.append((turn, position))
-    return tuple(sorted(position for _, position in sorted(ranked)[:count]))
-
-
-def visibility(share: Share) -> Mapping[str, str]:
-    """Return the variables that show a worker its accelerators alone; none if it has none."""
-    if not share.gpus:
-        return {}
-    names = ",".join(share.names)
-    match share.gpus[0].vendor:
-        case Vendor.NVIDIA:
-            variables = {"CUDA_VISIBLE_DEVICES": names}
-            if any(name.isdigit() for name in share.names):
-                # CUDA's own order is by speed; nvidia-smi and the batch systems count by address.
-                variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-            return variables
-        case Vendor.AMD:
-            # HIP and OpenCL count what ROCR_VISIBLE_DEVICES leaves, from 0. Both are set, because a
-            # value that the job inherits would count something else.
-            left = ",".join(str(position) for position in range(len(share.names)))
-            return {
-                "ROCR_VISIBLE_DEVICES": names,
-                "HIP_VISIBLE_DEVICES": left,
-                "GPU_DEVICE_ORDINAL": left,
-            }
-        case Vendor.INTEL:
-            # "0.1" is tile 1 of card 0 where cards are the devices (COMPOSITE); where tiles are (FLAT),
-            # there are plain numbers only.
-            has_tiles = any("." in name for name in share.names)
-            return {
-                "ZE_AFFINITY_MASK": names,
-                "ZE_FLAT_DEVICE_HIERARCHY": "COMPOSITE" if has_tiles else "FLAT",
-                "ZE_ENABLE_PCI_ID_DEVICE_ORDER": "1",
-            }
-
-
-def _whole(gpu: Gpu) -> Share:
-    return Share(names=(gpu.name,), gpus=(gpu,))
-
-
-def _named(topology: Topology, names: tuple[str, ...]) -> Share:
-    """Return the share that some names stand for."""
-    found = [_find(topology, name) for name in names]
-    written = tuple(name for share in found for name in share.names)
-    gpus = tuple(gpu for share in found for gpu in share.gpus)
-    entry = ",".join(names)
-    if len({gpu.vendor for gpu in gpus}) > 1:
-        raise PinningError(
-            f"available_accelerators: {entry!r} are accelerators of several vendors; one worker can "
-            "be shown those of one vendor only"
-        )
-    if len(set(gpus)) < len(gpus):
-        raise PinningError(f"available_accelerators: {entry!r} names one accelerator twice")
-    return Share(names=written, gpus=gpus)
-
-
-def _find(topology: Topology, name: str) -> Share:
+def find_accelerator(topology: Topology, name: str) -> Share:
     """Return what one name stands for: an accelerator, or a card with all its tiles.
 
     The name is kept as it was given if the vendor's variable takes it.
@@ -143,6 +88,65 @@ def _find(topology: Topology, name: str) -> Share:
     raise PinningError(
         f"available_accelerators: {name!r} cannot be used: {_what_there_is(topology)}"
     )
+
+
+def kept(wanted: Sequence[Share], count: int) -> tuple[int, ...]:
+    """Return which `count` of the shares stay: every accelerator is used before one is shared."""
+    seen: dict[tuple[str, ...], int] = {}
+    ranked = []
+    for position, share in enumerate(wanted):
+        turn = seen[share.names] = seen.get(share.names, -1) + 1
+        ranked.append((turn, position))
+    return tuple(sorted(position for _, position in sorted(ranked)[:count]))
+
+
+def visibility(share: Share) -> Mapping[str, str]:
+    """Return the variables that show a worker its accelerators alone; none if it has none."""
+    if not share.gpus:
+        return {}
+    names = ",".join(share.names)
+    match share.gpus[0].vendor:
+        case Vendor.NVIDIA:
+            variables = {"CUDA_VISIBLE_DEVICES": names}
+            if any(name.isdigit() for name in share.names):
+                # CUDA's own order is by speed; nvidia-smi and the batch systems count by address.
+                variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+            return variables
+        case Vendor.AMD:
+            # What HIP and OpenCL read counts what ROCR_VISIBLE_DEVICES leaves, from 0. All are set,
+            # because Slurm sets some of them to what the node counts.
+            left = ",".join(str(position) for position in range(len(share.names)))
+            inner = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+            return {"ROCR_VISIBLE_DEVICES": names, **dict.fromkeys(inner, left)}
+        case Vendor.INTEL:
+            # "0.1" is tile 1 of card 0 where cards are the devices (COMPOSITE); where tiles are (FLAT),
+            # there are plain numbers only.
+            has_tiles = any("." in name for name in share.names)
+            return {
+                "ZE_AFFINITY_MASK": names,
+                "ZE_FLAT_DEVICE_HIERARCHY": "COMPOSITE" if has_tiles else "FLAT",
+                "ZE_ENABLE_PCI_ID_DEVICE_ORDER": "1",
+            }
+
+
+def _whole(gpu: Gpu) -> Share:
+    return Share(names=(gpu.name,), gpus=(gpu,))
+
+
+def _named(topology: Topology, names: tuple[str, ...]) -> Share:
+    """Return the share that some names stand for."""
+    found = [find_accelerator(topology, name) for name in names]
+    written = tuple(name for share in found for name in share.names)
+    gpus = tuple(gpu for share in found for gpu in share.gpus)
+    entry = ",".join(names)
+    if len({gpu.vendor for gpu in gpus}) > 1:
+        raise PinningError(
+            f"available_accelerators: {entry!r} are accelerators of several vendors; one worker can "
+            "be shown those of one vendor only"
+        )
+    if len(set(gpus)) < len(gpus):
+        raise PinningError(f"available_accelerators: {entry!r} names one accelerator twice")
+    return Share(names=written, gpus=gpus)
 
 
 def _same_address(name: str, pci: str) -> bool:

@@ -109,9 +109,7 @@ def plan_node(topology: Topology, layout: NodeLayout) -> NodePlan:
     PinningError
         It cannot be divided so; the message names what is asked for and what is possible.
     """
-    reserved = topology.reserved
-    if layout.reserved_cpus is not None:
-        reserved = frozenset(parse_cpus(layout.reserved_cpus, "reserved_cpus"))
+    reserved = reserved_cpus(topology, layout)
     usable = tuple(sorted(topology.allowed - reserved))
     if not usable:
         raise PinningError(
@@ -141,6 +139,13 @@ def plan_node(topology: Topology, layout: NodeLayout) -> NodePlan:
         workers=workers,
         notes=conflicts(topology, layout, usable=usable, wanted=wanted, cpus=cpus, mine=mine),
     )
+
+
+def reserved_cpus(topology: Topology, layout: NodeLayout) -> frozenset[int]:
+    """Return the CPUs that no worker gets, although the job may use them."""
+    if layout.reserved_cpus is None:
+        return topology.reserved
+    return frozenset(parse_cpus(layout.reserved_cpus, "reserved_cpus"))
 
 
 def workers_per_node(
