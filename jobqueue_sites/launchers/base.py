@@ -36,12 +36,16 @@ class Launch:
         environment to other nodes.
     cores_per_node
         How many cores the job has asked for on each node; None: it has not said.
+    node_names
+        Shell command that prints the names of the job's nodes, one on a line and perhaps repeated; "": the
+        batch system does not say.
     """
 
     agent: Sequence[str]
     nodes: int
     worker_init: str = ""
     cores_per_node: int | None = None
+    node_names: str = ""
 
 
 class Launcher(Protocol):
@@ -131,13 +135,39 @@ done
 (exit "$exit_code")"""
 
 
+WORKER_INIT_FAILED = "jobqueue-sites: worker_init failed with exit code"
+
+
+def checked_worker_init(worker_init: str) -> str:
+    """Return text that runs `worker_init`, and ends the shell with a word of why if it fails.
+
+    An EXIT trap says it, also when `worker_init` itself ends the shell. It is not taken back, lest one
+    that `worker_init` has set be lost.
+    """
+    if not worker_init.strip():
+        return ""
+    return f"""\
+worker_init_done=
+trap 'code=$?; [ -n "$worker_init_done" ] || echo "{WORKER_INIT_FAILED} $code" >&2' EXIT
+# worker_init
+{worker_init.strip()}
+code=$?; [ "$code" -eq 0 ] || exit "$code"
+worker_init_done=yes
+"""
+
+
+def unique_nodes(node_names: str) -> str:
+    """Return a command that prints each node once, in the order of the batch system."""
+    return f"{node_names} | awk '!seen[$1]++ {{ print $1 }}'"
+
+
 def one_line(name: str, text: object) -> None:
     """Refuse what is no text, or more than one line of it."""
     if not isinstance(text, str) or not text.isprintable():
         raise SettingsError(f"{name}={text!r}: must be one line of shell text")
 
 
-def overrides_words(name: str, text: object) -> list[str]:
+def option_words(name: str, text: object) -> list[str]:
     """Return the words of options that are to be added to a launcher's command."""
     one_line(name, text)
     try:

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jobqueue_sites.launchers.base import RANK_VARIABLE, Launch, in_parallel, overrides_words
+from jobqueue_sites.launchers.base import RANK_VARIABLE, Launch, in_parallel, option_words
 
 # sbatch hands its options on to srun in these. Of an exclusive node srun would give the step no more CPUs
 # than --cpus-per-task says (man srun, --exact), and of the GPUs those near one core.
@@ -39,7 +39,7 @@ class SrunLauncher:
     spans_nodes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        overrides_words("overrides", self.overrides)
+        option_words("overrides", self.overrides)
 
     def line(self, launch: Launch) -> str:
         nodes = (
@@ -47,7 +47,7 @@ class SrunLauncher:
             f"--ntasks={launch.nodes}",
             "--ntasks-per-node=1",
         )
-        overrides = overrides_words("overrides", self.overrides)
+        overrides = option_words("overrides", self.overrides)
         return f"{_SRUN} {shlex.join([*nodes, *_OPTIONS, *overrides, *launch.agent])}"
 
 
@@ -68,9 +68,9 @@ class SrunMPILauncher:
     spans_nodes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        overrides_words("overrides", self.overrides)
+        option_words("overrides", self.overrides)
 
     def line(self, launch: Launch) -> str:
-        overrides = overrides_words("overrides", self.overrides)
+        overrides = option_words("overrides", self.overrides)
         words = shlex.join(["--nodes=1", "--ntasks=1", *_OPTIONS, *overrides, *launch.agent])
         return in_parallel(f"{RANK_VARIABLE}=$rank {_SRUN} --relative=$rank {words}", launch.nodes)

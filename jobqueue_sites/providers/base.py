@@ -157,6 +157,9 @@ class Provider(ABC):
     spans_machines: ClassVar[bool] = True
     """Whether the nodes of a block are different computers."""
 
+    node_names: ClassVar[str] = ""
+    """Shell command that prints, in a job, the names of its nodes; "": the batch system does not say."""
+
     def __post_init__(self) -> None:
         checks.whole("nodes_per_block", self.nodes_per_block, least=1)
         checks.whole("cores_per_node", self.cores_per_node, least=1, optional=True)
@@ -205,6 +208,7 @@ class Provider(ABC):
             nodes=self.nodes_per_block,
             worker_init=self.worker_init,
             cores_per_node=self.cores_per_node,
+            node_names=self.node_names,
         )
 
     @abstractmethod
@@ -239,7 +243,9 @@ def failed(
     if not message:
         words = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
         said = f": {words[-1]}" if words else ""
-        message = f"{answer.argv[0]} failed with exit code {answer.exit_code}{said}"
+        # What goes through a shell has its name behind the shell's text.
+        program = answer.argv[3] if answer.argv[:2] == ("sh", "-c") else answer.argv[0]
+        message = f"{program} failed with exit code {answer.exit_code}{said}"
     return error(
         message,
         argv=answer.argv,

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from jobqueue_sites.launchers import Launch, Launcher
+import re
+from collections.abc import Sequence
 
-WORKER_INIT_FAILED = "jobqueue-sites: worker_init failed with exit code"
-
-
-def body(launcher: Launcher, launch: Launch) -> str:
-    """Return the shell text, for bash, that prepares the node's environment and starts the agents."""
-    return f"{_worker_init(launch.worker_init)}{_SURVIVE}\n{launcher.line(launch)}\n"
-
+from jobqueue_sites.launchers.base import Launch, Launcher, checked_worker_init
 
 # What a batch system ends gets SIGTERM first, all processes of a job alike. Were the script to end
 # before the agents, they would be killed at once. A trap that does nothing is not inherited.
@@ -19,19 +14,23 @@ _SURVIVE = """\
 trap : TERM"""
 
 
-def _worker_init(worker_init: str) -> str:
-    """Return text that runs `worker_init`, and ends the job with a word of why if it fails.
+def script(directives: Sequence[str], launcher: Launcher, launch: Launch, *, go: str = "") -> str:
+    """Return the text of a job, for bash.
 
-    An EXIT trap says it, also when `worker_init` itself ends the script. It is not taken back, lest
-    one that `worker_init` has set be lost.
+    Parameters
+    ----------
+    directives
+        What the batch system reads.
+    go
+        Command that goes to the folder that the job was submitted from, where the batch system does not.
     """
-    if not worker_init.strip():
-        return ""
-    return f"""\
-worker_init_done=
-trap 'code=$?; [ -n "$worker_init_done" ] || echo "{WORKER_INIT_FAILED} $code" >&2' EXIT
-# worker_init
-{worker_init.strip()}
-code=$?; [ "$code" -eq 0 ] || exit "$code"
-worker_init_done=yes
-"""
+    head = "\n".join(["#!/bin/bash", *directives])
+    prepare = f"{go}\n" if go else ""
+    init = checked_worker_init(launch.worker_init)
+    return f"{head}\n\n{prepare}{init}{_SURVIVE}\n{launcher.line(launch)}\n"
+
+
+def job_name(name: str, longest: int) -> str:
+    """Return the name as batch systems take it: short, of plain letters, and beginning with one."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    return (plain if plain[:1].isalpha() else f"b{plain}")[:longest]

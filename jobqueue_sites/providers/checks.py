@@ -85,7 +85,7 @@ def directives(value: object, prefix: str, *, taken: Collection[tuple[str, str]]
                 f"'{prefix} -m n' or '-m n'; shell commands belong in worker_init"
             )
         for option, setting in taken:
-            if _has_option(options, option):
+            if has_option(options, option):
                 raise SettingsError(
                     f"scheduler_options has the line {line!r}: {option} is set by {setting}"
                 )
@@ -93,7 +93,7 @@ def directives(value: object, prefix: str, *, taken: Collection[tuple[str, str]]
     return result
 
 
-def _has_option(options: str, option: str) -> bool:
+def has_option(options: str, option: str) -> bool:
     """Whether one of the words is the option, as ``--nodes``, ``--nodes=2``, ``-N`` or ``-N2``.
 
     An option of two words, ``-l select``, is found as ``-l select=…``.

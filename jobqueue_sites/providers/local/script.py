@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from jobqueue_sites.providers import body
 from jobqueue_sites.providers.base import BlockJob
-from jobqueue_sites.providers.body import body
 from jobqueue_sites.providers.local.jobs import PREFIX
 from jobqueue_sites.units import walltime_s
 
@@ -23,5 +23,4 @@ def script(provider: LocalProvider, job: BlockJob) -> str:
         "kill-after": provider.kill_after,
     }
     directives = [f"{PREFIX} {shlex.quote(f'--{name}={value}')}" for name, value in options.items()]
-    head = "\n".join(["#!/bin/bash", *directives])
-    return f"{head}\n\n{body(provider.launcher, provider.launch(job))}"
+    return body.script(directives, provider.launcher, provider.launch(job))

@@ -34,6 +34,7 @@ class SlurmProvider(Provider):
     """
 
     tested_against: ClassVar[str] = "Slurm 22.05"
+    node_names: ClassVar[str] = 'scontrol show hostnames "$SLURM_JOB_NODELIST"'
 
     partition: str | None = None
     account: str | None = None

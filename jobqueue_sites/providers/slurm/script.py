@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from jobqueue_sites.providers import body
 from jobqueue_sites.providers.base import BlockJob
-from jobqueue_sites.providers.body import body
 from jobqueue_sites.providers.checks import directives
 from jobqueue_sites.units import memory_text, walltime_s, walltime_text
 
@@ -39,8 +39,7 @@ TAKEN = (
 
 def script(provider: SlurmProvider, job: BlockJob) -> str:
     """Return the text that ``sbatch`` takes."""
-    head = "\n".join(["#!/bin/bash", *_directives(provider, job)])
-    return f"{head}\n\n{body(provider.launcher, provider.launch(job))}"
+    return body.script(_directives(provider, job), provider.launcher, provider.launch(job))
 
 
 def _directives(provider: SlurmProvider, job: BlockJob) -> Sequence[str]:
