@@ -16,7 +16,6 @@ from daskflow.executors.base import Executor
 from daskflow.graph.call import check_batch
 from daskflow.retries import Retry, as_retry
 from jobqueue_sites.errors import SettingsError
-from jobqueue_sites.reading import launcher_from, provider_from
 
 _EXECUTOR_KINDS: dict[str, type[Any]] = {"threads": ThreadExecutor, "local": LocalExecutor}
 _CHOICES = {"submit": ("lazy", "eager"), "exit_mode": ("wait", "cancel")}
@@ -184,6 +183,8 @@ def _executor_from(table: Any) -> Any:
 
 
 def _block_executor_from(settings: dict[str, Any]) -> Any:
+    from jobqueue_sites.reading import launcher_from, provider_from  # all batch systems
+
     where = "[[executors]] kind = 'blocks'"
     if "provider" not in settings:
         raise ConfigurationError(f"{where}: needs a table [executors.provider]")

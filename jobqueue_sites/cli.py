@@ -1,4 +1,4 @@
-"""The command line: `jobqueue-sites pin`.
+"""The command line: `jobqueue-sites pin · script`.
 
 What a user got wrong is told in one line: exit code 2 for a wrong command line, 1 for the rest.
 """
@@ -128,6 +128,24 @@ def pin(
         from jobqueue_sites.pinning.view import view_node
 
         _write(svg, node_svg(view_node(topology, asked, plan), plan, _title(name, asked, plan)))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def script(file: Path) -> None:
+    """Print the job script that FILE would have submitted, to the letter.
+
+    FILE is TOML with a table [provider], whose "kind" names the batch system, and tables [layout] and
+    [cluster] if you like; or a configuration of daskflow, with a provider for each of its executors.
+    """
+    from jobqueue_sites.cluster import job_script
+    from jobqueue_sites.reading import clusters_from
+
+    found = clusters_from(file)
+    for name, provider, settings in found:
+        if len(found) > 1:
+            click.echo(f"# ---- {name}")
+        click.echo(job_script(provider, settings), nl=False)
 
 
 def _topology(

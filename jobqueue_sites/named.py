@@ -1,4 +1,4 @@
-"""SlurmBlocks, PBSBlocks, LocalBlocks: clusters that take all settings by name."""
+"""SlurmBlocks, PBSBlocks, LocalBlocks and so on: clusters that take all settings by name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from typing import Any, ClassVar
 
 from jobqueue_sites.cluster import BlockCluster
 from jobqueue_sites.pinning.layout import NodeLayout
-from jobqueue_sites.providers.base import Provider
-from jobqueue_sites.providers.local.provider import LocalProvider
-from jobqueue_sites.providers.slurm.provider import SlurmProvider
+from jobqueue_sites.providers import (
+    GridEngineProvider,
+    HTCondorProvider,
+    LocalProvider,
+    LSFProvider,
+    OARProvider,
+    PBSProvider,
+    Provider,
+    SlurmProvider,
+    TorqueProvider,
+)
 from jobqueue_sites.settings import ClusterSettings
 
 
@@ -44,18 +52,79 @@ class _NamedBlocks(BlockCluster):
 class SlurmBlocks(_NamedBlocks):
     """A Dask cluster of blocks under Slurm.
 
-    Takes the settings of `SlurmProvider`, `NodeLayout` and `ClusterSettings` by name, and
-    ``asynchronous`` and ``loop``.
+    Takes the settings of `SlurmProvider`, `NodeLayout` and `ClusterSettings` by name, and ``asynchronous``
+    and ``loop``.
     """
 
     provider_cls = SlurmProvider
 
 
+class PBSBlocks(_NamedBlocks):
+    """A Dask cluster of blocks under OpenPBS or PBS Professional.
+
+    Takes the settings of `PBSProvider`, `NodeLayout` and `ClusterSettings` by name, and ``asynchronous``
+    and ``loop``.
+    """
+
+    provider_cls = PBSProvider
+
+
+class TorqueBlocks(_NamedBlocks):
+    """A Dask cluster of blocks under Torque.
+
+    Takes the settings of `TorqueProvider`, `NodeLayout` and `ClusterSettings` by name, and ``asynchronous``
+    and ``loop``.
+    """
+
+    provider_cls = TorqueProvider
+
+
+class LSFBlocks(_NamedBlocks):
+    """A Dask cluster of blocks under LSF.
+
+    Takes the settings of `LSFProvider`, `NodeLayout` and `ClusterSettings` by name, and ``asynchronous``
+    and ``loop``.
+    """
+
+    provider_cls = LSFProvider
+
+
+class GridEngineBlocks(_NamedBlocks):
+    """A Dask cluster of blocks under Grid Engine.
+
+    Takes the settings of `GridEngineProvider`, `NodeLayout` and `ClusterSettings` by name, and ``asynchronous``
+    and ``loop``.
+    """
+
+    provider_cls = GridEngineProvider
+
+
+class OARBlocks(_NamedBlocks):
+    """A Dask cluster of blocks under OAR.
+
+    Takes the settings of `OARProvider`, `NodeLayout` and `ClusterSettings` by name, and ``asynchronous``
+    and ``loop``.
+    """
+
+    provider_cls = OARProvider
+
+
+class HTCondorBlocks(_NamedBlocks):
+    """A Dask cluster of blocks under HTCondor.
+
+    Takes the settings of `HTCondorProvider`, `NodeLayout` and `ClusterSettings` by name, and
+    ``asynchronous``
+    and ``loop``.
+    """
+
+    provider_cls = HTCondorProvider
+
+
 class LocalBlocks(_NamedBlocks):
     """A Dask cluster of blocks on this machine: process groups, without a batch system.
 
-    Takes the settings of `LocalProvider`, `NodeLayout` and `ClusterSettings` by name, and
-    ``asynchronous`` and ``loop``.
+    Takes the settings of `LocalProvider`, `NodeLayout` and `ClusterSettings` by name, and ``asynchronous``
+    and ``loop``.
     """
 
     provider_cls = LocalProvider

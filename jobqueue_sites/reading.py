@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jobqueue_sites import launchers, providers
 from jobqueue_sites.errors import SettingsError
 from jobqueue_sites.launchers import Launcher
+from jobqueue_sites.pinning.layout import NodeLayout
 from jobqueue_sites.providers.base import Provider
+from jobqueue_sites.settings import ClusterSettings
 
 
 def provider_from(table: Any, where: str = "provider") -> Provider:
@@ -44,6 +48,40 @@ def launcher_from(table: Any, where: str = "launcher") -> Launcher:
     cls, settings = _kind_and_settings(table, launchers, "Launcher", where)
     made: Launcher = _made(cls, settings, where)
     return made
+
+
+def clusters_from(path: Path) -> list[tuple[str, Provider, ClusterSettings]]:
+    """Return the name, provider and settings of each cluster that a TOML file describes.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read, or describes none, or what cannot work.
+    """
+    try:
+        read = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    if "provider" in read:
+        provider = provider_from(read["provider"], "[provider]")
+        settings: ClusterSettings = _made(ClusterSettings, read.get("cluster", {}), "[cluster]")
+        _made(NodeLayout, read.get("layout", {}), "[layout]")
+        return [(settings.name, provider, settings)]
+    found = []
+    for table in read.get("executors", []):
+        if isinstance(table, dict) and "provider" in table:
+            name = str(table.get("label", "blocks"))
+            provider = provider_from(table["provider"], "[executors.provider]")
+            if "launcher" in table:
+                launcher = launcher_from(table["launcher"], "[executors.launcher]")
+                provider = dataclasses.replace(provider, launcher=launcher)
+            chosen = {"python": table["python"]} if "python" in table else {}
+            found.append(
+                (name, provider, ClusterSettings(name=name, directory="runinfo", **chosen))
+            )
+    if not found:
+        raise SettingsError(f"{path}: has no table [provider], and no executor with one")
+    return found
 
 
 def kinds(module: Any, suffix: str) -> dict[str, type[Any]]:

@@ -154,6 +154,25 @@ def accounted(answer: Answer) -> JobStatus | None:
     return _status(state, "", _exit_code(exit_code), nodes)
 
 
+def room(answer: Answer, partition: str | None) -> str:
+    """Return how many nodes of a partition are free, from ``sinfo --format=%D %t %P``.
+
+    Without a partition, that of the default one, which Slurm marks by a star.
+    """
+    if answer.exit_code != 0:
+        raise failed(answer)
+    nodes = free = 0
+    name = partition or ""
+    for line in answer.stdout.splitlines():
+        match = re.fullmatch(r"(\d+) (\S+) (\S+)", line.strip())
+        if match is None or not (partition or match[3].endswith("*")):
+            continue
+        name = match[3].rstrip("*")
+        nodes += int(match[1])
+        free += int(match[1]) if match[2] == "idle" else 0
+    return f"{free} of {nodes} nodes of partition {name} are free" if nodes else ""
+
+
 def cancelled(answer: Answer) -> None:
     """Raise unless ``scancel`` did what it can: jobs that have ended are none of its failures."""
     if answer.exit_code == 0:

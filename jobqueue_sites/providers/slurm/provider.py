@@ -111,6 +111,11 @@ class SlurmProvider(Provider):
         tried = "; ".join(f"{shlex.join(command)} || code=$?" for command in commands)
         return Command(("sh", "-c", f"code=0; {tried}; exit $code"), parse.cancelled)
 
+    def room(self) -> Command[str] | None:
+        where = (f"--partition={self.partition}",) if self.partition else ()
+        argv = ("sinfo", *self._on_clusters(self.clusters), "--noheader", *where)
+        return Command((*argv, "--format=%D %t %P"), partial(parse.room, partition=self.partition))
+
     def _on_clusters(self, clusters: str | None) -> tuple[str, ...]:
         return (f"--clusters={clusters}",) if clusters else ()
 
