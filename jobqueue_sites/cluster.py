@@ -419,10 +419,11 @@ class BlockCluster(JobQueueCluster):
         self._tell_why_it_waits(demand)
         open_blocks = self.open_blocks
         wanted = blocks_wanted(self._bounds, demand, self.slots_per_block, len(open_blocks))
+        if sum(block.workers > 0 for block in open_blocks) >= self._owed:
+            self._owed = 0  # what was asked for came up; from now on the work decides
         wanted = max(wanted, self._owed)
         missing = self._watch.health.most_submissions(wanted - len(open_blocks))
         if missing > 0 and self._watch.health.may_submit(now_s):
-            self._owed = 0
             await self._open(missing)
 
     def _demand(self) -> int:

@@ -92,8 +92,8 @@ class LSFBlocks(_NamedBlocks):
 class GridEngineBlocks(_NamedBlocks):
     """A Dask cluster of blocks under Grid Engine.
 
-    Takes the settings of `GridEngineProvider`, `NodeLayout` and `ClusterSettings` by name, and ``asynchronous``
-    and ``loop``.
+    Takes the settings of `GridEngineProvider`, `NodeLayout` and `ClusterSettings` by name, and
+    ``asynchronous`` and ``loop``.
     """
 
     provider_cls = GridEngineProvider
