@@ -51,7 +51,7 @@ from daskflow.kernel.unasked import UnaskedFailures
 from daskflow.logs import new_run_folder, set_file_logger
 from daskflow.retries import as_retry
 from daskflow.worker.batch import pick
-from daskflow.worker.handback import TOPIC
+from daskflow.worker.handback import TOPIC, Message
 from daskflow.worker.outcome import Outcome
 from daskflow.worker.running import interrupt_all, is_inside_call
 
@@ -101,13 +101,13 @@ class DataFlowKernel:
         self._interrupts = Interrupts(self.client)
         self._unteach = teach(self.client)
         self._collector.start()
-        self.client.subscribe_topic(TOPIC + process.run, self._on_hand_back)
+        self._session.subscribe(TOPIC + process.run, self._on_hand_back)
         self._session.watch(lambda how: self._on_lost(SchedulerLost(how)))
         if self._session.host is not None:
             from daskflow.executors.startup import TROUBLE_TOPIC  # imports distributed
 
             self._not_started: set[str] = set()
-            self.client.subscribe_topic(TROUBLE_TOPIC, self._on_trouble)
+            self._session.subscribe(TROUBLE_TOPIC, self._on_trouble)
             for event in self.client.get_events(TROUBLE_TOPIC):  # before we listened
                 self._on_trouble(event)
         logger.info("kernel loaded: %s, logs in %s", config.executors, self.run_dir)
@@ -454,9 +454,9 @@ class DataFlowKernel:
         logger.error("%s", error)
         self._settle([(call, State.FAILED, error) for call in self._unfinished()])
 
-    def _on_hand_back(self, event: tuple[float, bytes]) -> None:
+    def _on_hand_back(self, event: tuple[float, Message]) -> None:
         self._dispatcher.completions.call_soon(
-            lambda: self._collector.hand_back(pickle.loads(event[1]))
+            lambda: self._collector.hand_back(pickle.loads(event[1][1]))
         )
 
     def _on_trouble(self, event: tuple[float, dict[str, Any]]) -> None:
