@@ -21,6 +21,7 @@ import pickle
 import select
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ from weakref import WeakSet
 import cloudpickle
 
 from daskflow.errors import SchedulerLost
+from daskflow.worker import board
 
 START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 8.0
@@ -194,8 +196,12 @@ def main(descriptor: int) -> None:
     orders = os.fdopen(os.dup(0), "rb")
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    with os.fdopen(descriptor, "wb") as answers:
-        asyncio.run(_Host(orders, answers).serve())
+    with tempfile.TemporaryDirectory(prefix="daskflow-") as folder:
+        os.environ[board.FOLDER] = folder  # of the scheduler, here, and of the workers
+        with os.fdopen(descriptor, "wb") as answers:
+            asyncio.run(_Host(orders, answers).serve())
+    # At once: threads of the scheduler may go on, and are not waited for.
+    os._exit(0)
 
 
 class _Host:
@@ -300,4 +306,3 @@ class _Host:
         with contextlib.suppress(Exception):
             if self._scheduler is not None:
                 await asyncio.wait_for(self._scheduler.close(), 2)
-        os._exit(0)

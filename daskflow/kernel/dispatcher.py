@@ -178,6 +178,15 @@ class Dispatcher:
             self._suspects.update(calls)
             self.again(calls)
 
+    def again_after_death(self, call: Call) -> None:
+        """Take back a call that a worker was running when it died: the first time, to be sent alone."""
+        with self.lock:
+            if call in self._alone:
+                self.again_isolated([call])
+            else:
+                self._alone.add(call)
+                self.again([call])
+
     def next_pause_s(self) -> float | None:
         """Return in how many seconds a paused call is due; None if none is paused."""
         with self.lock:

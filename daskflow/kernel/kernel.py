@@ -52,7 +52,7 @@ from daskflow.kernel.unasked import UnaskedFailures
 from daskflow.logs import log_to, new_run_folder
 from daskflow.retries import as_retry
 from daskflow.worker.batch import pick
-from daskflow.worker.handback import TOPIC
+from daskflow.worker.handback import TOPIC, Message
 from daskflow.worker.outcome import Outcome
 from daskflow.worker.running import interrupt_all, is_inside_call
 
@@ -111,7 +111,7 @@ class DataFlowKernel:
         self._interrupts = Interrupts(self.client)
         self._unteach = teach(self.client)
         self._collector.start()
-        self.client.subscribe_topic(TOPIC + process.run, self._on_hand_back)
+        self._session.subscribe(TOPIC + process.run, self._on_hand_back)
         self._session.watch(lambda how: self._on_lost(SchedulerLost(how)))
         self._hear_of_trouble()
         self._is_open = True
@@ -123,7 +123,7 @@ class DataFlowKernel:
             from daskflow.executors.startup import TROUBLE_TOPIC  # imports distributed
 
             self._not_started: set[str] = set()
-            self.client.subscribe_topic(TROUBLE_TOPIC, self._on_trouble)
+            self._session.subscribe(TROUBLE_TOPIC, self._on_trouble)
             for event in self.client.get_events(TROUBLE_TOPIC):  # before we listened
                 self._on_trouble(event)
 
@@ -503,9 +503,9 @@ class DataFlowKernel:
 
         self._dispatcher.completions.call_soon(fail)
 
-    def _on_hand_back(self, event: tuple[float, bytes]) -> None:
+    def _on_hand_back(self, event: tuple[float, Message]) -> None:
         self._dispatcher.completions.call_soon(
-            lambda: self._collector.hand_back(pickle.loads(event[1]))
+            lambda: self._collector.hand_back(pickle.loads(event[1][1]))
         )
 
     def _on_trouble(self, event: tuple[float, dict[str, Any]]) -> None:

@@ -17,6 +17,7 @@ from daskflow.executors.base import LABEL_CAPACITY, Session
 from daskflow.executors.blocks import common_host
 from daskflow.executors.existing import watch
 from daskflow.executors.host import HostProcess, SchedulerSettings
+from daskflow.futures.recording import process
 from daskflow.graph import tasks
 from daskflow.graph.lower import label_resource
 from jobqueue_sites.address import contact_addresses
@@ -68,7 +69,9 @@ class OpenSession:
                     self.host.join_scheduler(self._address, self.client.security)
             from daskflow.executors.loss import LossGuard  # imports distributed
 
-            self.client.register_plugin(LossGuard())
+            guard = LossGuard(process.run)
+            self.client.register_plugin(guard)
+            self._closers.append(lambda: self._unregister(guard.name))
             self._closers.append(self._keep_order())
             session = Session(
                 client=self.client,
@@ -137,6 +140,19 @@ class OpenSession:
     def _close_client(self) -> None:
         with contextlib.suppress(TimeoutError):
             self.client.close(timeout=2)
+
+    def subscribe(self, topic: str, handler: Callable[[Any], object]) -> None:
+        """Call `handler` with each event of a topic of the scheduler, until `close`."""
+        handlers = [handler]
+        self.client.subscribe_topic(topic, lambda event: handlers and handlers[0](event))
+        self._closers.append(handlers.clear)  # a client never forgets what it calls
+        if not self.owns_scheduler:
+            self._closers.append(lambda: self.client.unsubscribe_topic(topic))
+
+    def _unregister(self, plugin: str) -> None:
+        """Leave a scheduler that is not ours as it was."""
+        if not self.owns_scheduler:
+            self.client.unregister_scheduler_plugin(plugin)
 
     def _keep_order(self) -> Callable[[], object]:
         kept = contextlib.ExitStack()
