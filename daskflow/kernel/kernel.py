@@ -52,6 +52,7 @@ from daskflow.logs import new_run_folder, set_file_logger
 from daskflow.retries import as_retry
 from daskflow.worker.batch import pick
 from daskflow.worker.handback import TOPIC
+from daskflow.worker.news import NEWS_TOPIC
 from daskflow.worker.outcome import Outcome
 from daskflow.worker.running import interrupt_all, is_inside_call
 
@@ -101,7 +102,8 @@ class DataFlowKernel:
         self._interrupts = Interrupts(self.client)
         self._unteach = teach(self.client)
         self._collector.start()
-        self.client.subscribe_topic(TOPIC + process.run, self._on_hand_back)
+        for topic, handler in ((TOPIC, self._on_hand_back), (NEWS_TOPIC, self._on_news)):
+            self.client.subscribe_topic(topic + process.run, handler)
         self._session.watch(lambda how: self._on_lost(SchedulerLost(how)))
         if self._session.host is not None:
             from daskflow.executors.startup import TROUBLE_TOPIC  # imports distributed
@@ -457,6 +459,11 @@ class DataFlowKernel:
     def _on_hand_back(self, event: tuple[float, bytes]) -> None:
         self._dispatcher.completions.call_soon(
             lambda: self._collector.hand_back(pickle.loads(event[1]))
+        )
+
+    def _on_news(self, event: tuple[float, bytes]) -> None:
+        self._dispatcher.completions.call_soon(
+            lambda: self._collector.take_news(*pickle.loads(event[1]))
         )
 
     def _on_trouble(self, event: tuple[float, dict[str, Any]]) -> None:

@@ -22,7 +22,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from daskflow.errors import DeserializationError, WorkerLost
-from daskflow.worker import handback, wire
+from daskflow.worker import handback, news, wire
 from daskflow.worker.attempt import NO_EXTRAS, Extras, failed, run_call, with_values
 from daskflow.worker.functions import FunctionSpec
 from daskflow.worker.isolate import give, how_it_ended, start_child
@@ -137,7 +137,9 @@ def run_batch(payload: bytes, *values: object) -> Box:
         for spec, n, s, b in zip(order.functions, counts, seconds, sizes, strict=True)
         if n
     }
-    return boxed(entries, spent)
+    box = boxed(entries, spent)
+    news.keep(order.run, order.key, box)
+    return box
 
 
 @contextmanager
