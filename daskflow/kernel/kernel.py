@@ -419,12 +419,16 @@ class DataFlowKernel:
         """End calls, and what follows from their end."""
         todo = list(settlements)
         while todo:
+            for call, state, value in todo:
+                if state is State.FAILED and not call.is_final:
+                    self._failures.add(call, value)  # before somebody can have seen it
             settling.settle(todo)
             for call, state, value in todo:
-                if state is State.FAILED and call.value is value:
-                    self._failures.add(call, value)
-                    if self._dispatcher.is_exposed(call):  # Dask shows it
-                        self._failures.seen(value)
+                # It had ended otherwise, or Dask shows the failure.
+                if state is State.FAILED and (
+                    call.value is not value or self._dispatcher.is_exposed(call)
+                ):
+                    self._failures.seen(value)
             todo = self._followers([settlement[0] for settlement in todo])
 
     def _followers(self, calls: Sequence[Call]) -> list[Settlement]:
