@@ -58,11 +58,13 @@ class WorkerSettings:
 
     def plugins(self) -> list[object]:
         """Return the Dask plugins of this worker."""
+        from daskflow.executors.prompt import PromptWorker  # imports distributed
+
         if self.on_start is None:
-            return []
+            return [PromptWorker()]
         from daskflow.executors.startup import StartUp  # imports distributed
 
-        return [StartUp(cloudpickle.dumps(self.on_start), os.getpid())]
+        return [PromptWorker(), StartUp(cloudpickle.dumps(self.on_start), os.getpid())]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +238,8 @@ class _Host:
         import dask  # only in the host
         from distributed import Scheduler  # only in the host
 
+        from daskflow.executors.prompt import PromptScheduler  # imports distributed
+
         dask.config.set(settings.dask_config)
         self._security = settings.security
         # A second kernel on this machine takes another port; that is no news.
@@ -249,6 +253,7 @@ class _Host:
             security=self._security,
             dashboard=dashboard is not False,
             dashboard_address=None if dashboard is False else f"127.0.0.1:{dashboard}",
+            plugins=(PromptScheduler(),),
         )
         await self._scheduler
         self._address = str(self._scheduler.address)

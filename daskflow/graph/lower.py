@@ -42,7 +42,10 @@ SpecOf = Callable[[Call], FunctionSpec]
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Calls that run as one Dask task, the key of that task, and what its client holds of it."""
+    """Calls that run as one Dask task, the key of that task, and what its client holds of it.
+
+    `box` is the outcome that came as news, until it is read.
+    """
 
     key: str
     calls: list[Call]
@@ -51,6 +54,7 @@ class Batch:
     future: Any = None
     inputs: tuple[Key, ...] = ()
     is_suspect: bool = False
+    box: Any = None
 
 
 @dataclass(frozen=True, slots=True)

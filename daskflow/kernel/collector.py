@@ -174,6 +174,10 @@ class Collector:
             )
             (summary,) = self._client.get(graph, [key], sync=False)
             self._dispatcher.completions.watch([(summary, _Summary(batch, summary))])
+        elif batch.box is not None:
+            box, batch.box = batch.box, None
+            self._dispatcher.costs.observe(box.spent)
+            self._read(batch, box.entries, settlements)
         else:
             boxes.append((future, batch))
 
@@ -187,6 +191,12 @@ class Collector:
                 outcome = NotRun() if isinstance(value, CancelledError) else value
                 self._read(batch, [outcome] * len(batch.calls), settlements)
         self._settle(settlements)
+
+    def take_news(self, key: str, box: Box) -> None:
+        """Keep the outcome of a batch until Dask says that it has ended (in the thread)."""
+        batch = self._dispatcher.outstanding.get(key)
+        if batch is not None:
+            batch.box = box
 
     def hand_back(self, told: HandBack) -> None:
         """Take what a batch that runs long has done, and what it gives up (in the thread)."""

@@ -53,6 +53,7 @@ from daskflow.logs import log_to, new_run_folder
 from daskflow.retries import as_retry
 from daskflow.worker.batch import pick
 from daskflow.worker.handback import TOPIC, Message
+from daskflow.worker.news import NEWS_TOPIC
 from daskflow.worker.outcome import Outcome
 from daskflow.worker.running import interrupt_all, is_inside_call
 
@@ -112,6 +113,7 @@ class DataFlowKernel:
         self._unteach = teach(self.client)
         self._collector.start()
         self._session.subscribe(TOPIC + process.run, self._on_hand_back)
+        self._session.subscribe(NEWS_TOPIC + process.run, self._on_news)
         self._session.watch(lambda how: self._on_lost(SchedulerLost(how)))
         self._hear_of_trouble()
         self._is_open = True
@@ -443,12 +445,16 @@ class DataFlowKernel:
         """End calls, and what follows from their end."""
         todo = list(settlements)
         while todo:
+            for call, state, value in todo:
+                if state is State.FAILED and not call.is_final:
+                    self._failures.add(call, value)  # before somebody can have seen it
             settling.settle(todo)
             for call, state, value in todo:
-                if state is State.FAILED and call.value is value:
-                    self._failures.add(call, value)
-                    if self._dispatcher.is_exposed(call):  # Dask shows it
-                        self._failures.seen(value)
+                # It had ended otherwise, or Dask shows the failure.
+                if state is State.FAILED and (
+                    call.value is not value or self._dispatcher.is_exposed(call)
+                ):
+                    self._failures.seen(value)
             todo = self._followers([settlement[0] for settlement in todo])
 
     def _followers(self, calls: Sequence[Call]) -> list[Settlement]:
@@ -506,6 +512,11 @@ class DataFlowKernel:
     def _on_hand_back(self, event: tuple[float, Message]) -> None:
         self._dispatcher.completions.call_soon(
             lambda: self._collector.hand_back(pickle.loads(event[1][1]))
+        )
+
+    def _on_news(self, event: tuple[float, bytes]) -> None:
+        self._dispatcher.completions.call_soon(
+            lambda: self._collector.take_news(*pickle.loads(event[1]))
         )
 
     def _on_trouble(self, event: tuple[float, dict[str, Any]]) -> None:

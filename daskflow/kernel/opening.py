@@ -58,6 +58,7 @@ class OpenSession:
                 self.host = self._start_host()
                 self.client, contacts = _own_client(self.host, config)
                 self._closers.append(self._close_client)
+                is_ours = True
             else:
                 self.client, is_ours = existing.connect()
                 if is_ours:
@@ -68,10 +69,15 @@ class OpenSession:
                     self.host = self._start_host()
                     self.host.join_scheduler(self._address, self.client.security)
             from daskflow.executors.loss import LossGuard  # imports distributed
+            from daskflow.executors.news import NewsTeller  # as above
+            from daskflow.executors.prompt import shorten  # as above
 
+            if is_ours:
+                shorten(self.client.scheduler_comm)
             guard = LossGuard(process.run)
             self.client.register_plugin(guard)
             self._closers.append(lambda: self._unregister(guard.name))
+            self.client.register_plugin(NewsTeller())
             self._closers.append(self._keep_order())
             session = Session(
                 client=self.client,

@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from daskflow.errors import DeserializationError
-from daskflow.worker import board, handback, wire
+from daskflow.worker import board, handback, news, wire
 from daskflow.worker.attempt import (
     NO_EXTRAS,
     Extras,
@@ -152,7 +152,9 @@ def run_batch(payload: bytes, *values: object) -> Box:
             seconds[which] += min(now_s - then_s, handback.LONG_S)
             sizes[which] += size_bytes(entry)
             then_s = now_s
-    return boxed(filled(order, entries), spent(), sum(sizes))
+    box = boxed(filled(order, entries), spent(), sum(sizes))
+    news.keep(order.run, order.key, box)
+    return box
 
 
 def filled(order: Order, entries: list[object]) -> list[object]:
