@@ -68,16 +68,7 @@ class OpenSession:
                 if any(isinstance(e, LocalExecutor) for e in config.executors):
                     self.host = self._start_host()
                     self.host.join_scheduler(self._address, self.client.security)
-            from daskflow.executors.loss import LossGuard  # imports distributed
-            from daskflow.executors.news import NewsTeller  # as above
-            from daskflow.executors.prompt import shorten  # as above
-
-            if is_ours:
-                shorten(self.client.scheduler_comm)
-            guard = LossGuard(process.run)
-            self.client.register_plugin(guard)
-            self._closers.append(lambda: self._unregister(guard.name))
-            self.client.register_plugin(NewsTeller())
+            self._register_plugins(is_ours=is_ours)
             self._closers.append(self._keep_order())
             session = Session(
                 client=self.client,
@@ -146,6 +137,18 @@ class OpenSession:
     def _close_client(self) -> None:
         with contextlib.suppress(TimeoutError):
             self.client.close(timeout=2)
+
+    def _register_plugins(self, *, is_ours: bool) -> None:
+        from daskflow.executors.loss import LossGuard  # imports distributed
+        from daskflow.executors.news import NewsTeller  # as above
+        from daskflow.executors.prompt import shorten  # as above
+
+        if is_ours:
+            shorten(self.client.scheduler_comm)
+        guard = LossGuard(process.run)
+        self.client.register_plugin(guard)
+        self._closers.append(lambda: self._unregister(guard.name))
+        self.client.register_plugin(NewsTeller())
 
     def subscribe(self, topic: str, handler: Callable[[Any], object]) -> None:
         """Call `handler` with each event of a topic of the scheduler, until `close`."""
