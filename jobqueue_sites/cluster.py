@@ -182,7 +182,9 @@ class BlockCluster(JobQueueCluster):
         chosen = self.settings
         self._host = ""
         if chosen.scheduler is None:
-            self._host = listening_host(chosen.host, chosen.interface, encrypted=chosen.encrypted)
+            is_here = not provider.spans_machines and chosen.interface is None
+            host = "127.0.0.1" if is_here and chosen.host is None else chosen.host
+            self._host = listening_host(host, chosen.interface, encrypted=chosen.encrypted)
             scheduler = {"host": self._host, "dashboard_address": "127.0.0.1:8787"}
         else:
             self._contacts = (
