@@ -263,8 +263,10 @@ class BlockWatch:
 
     def _with_evidence(self, block: Block) -> Block:
         """Add to a block that has just failed what its log says, unless its agents have spoken."""
-        is_in_order = not block.is_over or (block.state.is_normal_end and block.was_up)
-        if is_in_order or block.fault or block.is_closing:
+        is_telling = block.state in (BlockState.FAILED, BlockState.OUT_OF_MEMORY)
+        if not block.is_over or block.fault or block.is_closing:
+            return block
+        if block.was_up and not is_telling:  # the batch system, or a person, ended it
             return block
         tail = self.tail(block)
         return block.told_of_fault(_last_words(tail), is_setup_fault=False) if tail else block

@@ -79,8 +79,11 @@ def submitted(answer: Answer, settings: Mapping[str, str | None]) -> str:
         if _NO_CONTROLLER.search(answer.stderr):
             raise failed(answer)
         refusal = _refusal(answer)
-        about = [value for name, value in settings.items() if value and name in refusal.lower()]
-        detail = f": {about[0]!r}" if about and repr(about[0]) not in refusal else ""
+        # What is named first is what the refusal is about ("account or account/partition ...").
+        said = refusal.lower()
+        about = sorted((said.find(n), v) for n, v in settings.items() if v and n in said)
+        value = about[0][1] if about else ""
+        detail = f": {value!r}" if value and repr(value) not in refusal else ""
         raise failed(answer, f"sbatch refused: {refusal}{detail}", SubmitRefused)
     for line in reversed(answer.stdout.splitlines()):  # a site's wrapper may talk before it
         if re.fullmatch(r"\d+(;\S+)?", line.strip()):
