@@ -195,7 +195,7 @@ class BlockCluster(JobQueueCluster):
             name=chosen.name,
             security=self._security(),
             scheduler_cls=Scheduler if chosen.scheduler is None else _Elsewhere,
-            scheduler_options={**scheduler, **chosen.scheduler_options},
+            scheduler_options={**scheduler, **chosen.dask_scheduler_options},
             asynchronous=asynchronous,
             loop=loop,
             cluster=self,

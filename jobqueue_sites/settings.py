@@ -33,7 +33,7 @@ class ClusterSettings:
         A `distributed.Security`; None: certificates made for this cluster.
     encrypted
         Encrypt and authenticate all communication. False must be said.
-    scheduler_options
+    dask_scheduler_options
         Further options of `distributed.Scheduler`.
     start_method
         How worker processes start: ``"spawn"`` or ``"forkserver"``.
@@ -70,7 +70,7 @@ class ClusterSettings:
     scheduler: str | Sequence[str] | None = None
     security: Any = None
     encrypted: bool = True
-    scheduler_options: Mapping[str, Any] = field(default_factory=dict)
+    dask_scheduler_options: Mapping[str, Any] = field(default_factory=dict)
     start_method: str = "spawn"
     python: str | None = None
     resources: Mapping[str, float] = field(default_factory=dict)

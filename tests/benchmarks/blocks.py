@@ -43,7 +43,7 @@ def all_up_s(folder: str, blocks: int) -> float:
         init_blocks=0,
         host=HOST,
         directory=folder,
-        scheduler_options={"dashboard_address": f"{HOST}:0"},
+        dask_scheduler_options={"dashboard_address": f"{HOST}:0"},
     ) as cluster:
         begun_s = time.perf_counter()
         cluster.scale(blocks=blocks)

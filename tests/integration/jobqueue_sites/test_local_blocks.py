@@ -35,7 +35,7 @@ def settings(tmp_path: Path, **more: Any) -> dict[str, Any]:
         "max_workers_per_node": 2,
         "cores_per_worker": 0.5,
         "walltime": "00:10:00",
-        "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
+        "dask_scheduler_options": {"dashboard_address": "127.0.0.1:0"},
         **more,
     }
 
