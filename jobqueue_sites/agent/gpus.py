@@ -205,8 +205,7 @@ def _amd_visible(cards: Sequence[Device], environ: Mapping[str, str]) -> tuple[G
     left = _chosen(cards, outer)
     if inner is None or inner == outer:  # twice the same is meant once
         return left
-    positions = [Device(names=(str(at),), parts=(gpu,)) for at, gpu in enumerate(left)]
-    return _chosen(positions, inner)
+    return _at_positions(left, inner)
 
 
 def _intel_visible(cards: Sequence[Device], environ: Mapping[str, str]) -> tuple[Gpu, ...]:
@@ -215,9 +214,23 @@ def _intel_visible(cards: Sequence[Device], environ: Mapping[str, str]) -> tuple
         return _chosen(cards, None)
     hierarchy = environ.get("ZE_FLAT_DEVICE_HIERARCHY", "FLAT").upper()
     if hierarchy != "COMPOSITE" and "." not in mask:  # plain numbers then count tiles
-        tiles = [part for card in cards for part in card.parts]
-        cards = [Device(names=(str(at),), parts=(tile,)) for at, tile in enumerate(tiles)]
+        return _at_positions([part for card in cards for part in card.parts], mask)
     return _chosen(cards, mask)
+
+
+def _at_positions(parts: Sequence[Gpu], choice: str) -> tuple[Gpu, ...]:
+    """Return what a variable leaves that counts from 0 what something else has left."""
+    chosen: list[Gpu] = []
+    for name in choice.split(","):
+        found = [
+            part
+            for position, part in enumerate(parts)
+            if name.strip() in (str(position), *part.aliases)
+        ]
+        if not found:
+            break
+        chosen += [part for part in found if part not in chosen]
+    return tuple(chosen)
 
 
 def _stand_ins(environ: Mapping[str, str]) -> tuple[Gpu, ...]:

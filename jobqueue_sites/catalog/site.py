@@ -65,17 +65,18 @@ class NodeType:
             raise SettingsError(
                 f"gpu_vendor={self.gpu_vendor!r}: must be one of {', '.join(Vendor)}"
             )
+        if not isinstance(self.gpu_affinity, Mapping):
+            raise SettingsError(f"gpu_affinity={self.gpu_affinity!r}: must be a table")
         if self.gpu_affinity and self.gpu_vendor is None:
             raise SettingsError("gpu_affinity: gpu_vendor must be given too")
         if self.memory_gb is not None and not isinstance(self.memory_gb, int | float):
             raise SettingsError(f"memory_gb={self.memory_gb!r}: must be a number")
-        if not isinstance(self.gpu_affinity, Mapping):
-            raise SettingsError(f"gpu_affinity={self.gpu_affinity!r}: must be a table")
         names = {known.name for known in dataclasses.fields(self)}
         if unknown := sorted(set(self.inferred) - names):
             raise SettingsError(
                 f"inferred={list(self.inferred)!r}: {unknown[0]!r} is no key of a node"
             )
+        self.topology()  # checks the lists of CPUs
 
     def topology(self, hostname: str = "") -> Topology:
         """Return the topology that a job of a whole node sees."""

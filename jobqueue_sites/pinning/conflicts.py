@@ -82,7 +82,7 @@ def _far(
         hint = (
             "the job may not use enough CPUs near them"
             if layout.affinity is Affinity.AUTO
-            else "cpu_affinity='auto' puts workers near"
+            else "cpu_affinity='auto' puts each worker next to its own"
         )
         yield (
             f"cpu_affinity={layout.cpu_affinity!r} puts {_plural('worker', slots)} "

@@ -81,9 +81,11 @@ class NodeLayout:
                 f"workers_per_accelerator={self.workers_per_accelerator}: no accelerators are asked "
                 "for; give available_accelerators too"
             )
-        reserved = set(parse_cpus(self.reserved_cpus or "", "reserved_cpus"))
+        reserved = parse_cpus(
+            "" if self.reserved_cpus is None else self.reserved_cpus, "reserved_cpus"
+        )
         if self.affinity is Affinity.LIST:
-            _check_sets(self, reserved)
+            _check_sets(self, set(reserved))
 
     @property
     def affinity(self) -> Affinity:

@@ -242,7 +242,11 @@ def _count(topology: Topology, layout: NodeLayout, cores: int, wanted: int | Non
         raise PinningError(_too_little(limits))
     if layout.affinity not in (Affinity.NONE, Affinity.LIST) and count > cores:
         raise PinningError(
-            _too_many(layout, count, f"the job may use {cores} CPUs on the node for them")
+            _too_many(
+                layout,
+                count,
+                f"they may use {cores} of the node's {len(topology.cpus)} CPUs",
+            )
         )
     return count
 
@@ -253,9 +257,9 @@ def _too_little(limits: Sequence[tuple[int | None, str]]) -> str:
 
 def _too_many(layout: NodeLayout, count: int, have: str) -> str:
     return (
-        f"cpu_affinity={layout.cpu_affinity!r}: {count} workers need a core each, and {have}; ask the "
-        "batch system for more, set max_workers_per_node, or let workers share with "
-        "cpu_affinity='none'"
+        f"cpu_affinity={layout.cpu_affinity!r}: {count} workers need a core each, and {have}; have the "
+        "batch system, and the launcher if it binds, give more, set max_workers_per_node, or let "
+        "workers share with cpu_affinity='none'"
     )
 
 
@@ -274,7 +278,8 @@ def _cpus(
         case Affinity.AUTO:
             by_id = topology.by_id
             near = [
-                frozenset().union(*(topology.near(gpu) for gpu in share.gpus)) for share in mine
+                frozenset(by_id[cpu] for gpu in share.gpus for cpu in topology.near(gpu))
+                for share in mine
             ]
             return near_split([by_id[cpu] for cpu in usable], near)
         case Affinity.LIST:

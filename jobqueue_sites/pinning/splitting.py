@@ -12,12 +12,13 @@ Workers keep their order, and cores theirs, so that the outcome is what a person
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from jobqueue_sites.pinning.layout import Affinity
 from jobqueue_sites.pinning.topology import Cpu
 
+Home = frozenset[Cpu]  # the CPUs near some accelerators
 Unit = tuple[Cpu, ...]  # what is never divided: a core with its hardware threads, or one thread
 
 
@@ -35,7 +36,7 @@ def simple_split(kind: Affinity, cpus: Sequence[int], workers: int) -> list[tupl
     raise AssertionError(f"{kind} is not one of Parsl's simple ways")
 
 
-def near_split(cpus: Iterable[Cpu], near: Sequence[frozenset[int]]) -> list[tuple[int, ...]]:
+def near_split(cpus: Iterable[Cpu], near: Sequence[frozenset[Cpu]]) -> list[tuple[int, ...]]:
     """Divide CPUs among workers, each near its accelerator.
 
     There must be at least as many CPUs as workers.
@@ -46,10 +47,10 @@ def near_split(cpus: Iterable[Cpu], near: Sequence[frozenset[int]]) -> list[tupl
         The CPUs near each worker's accelerators; empty: it has none, or they are not known.
     """
     units = _units(cpus, len(near))
-    members: dict[frozenset[int], list[int]] = {}
+    members: dict[Home, list[int]] = {}
     for worker, nearby in enumerate(near):
         members.setdefault(nearby, []).append(worker)
-    if len(members) == 1:
+    if not any(members):  # nobody is near anything
         groups = [units]
     else:
         groups = _divide_among_groups(units, {home: len(who) for home, who in members.items()})
@@ -71,42 +72,45 @@ def _units(cpus: Iterable[Cpu], workers: int) -> list[Unit]:
     return [(cpu,) for core in in_order for cpu in core]
 
 
-def _divide_among_groups(
-    units: Sequence[Unit], workers: dict[frozenset[int], int]
-) -> list[list[Unit]]:
+def _divide_among_groups(units: Sequence[Unit], workers: Mapping[Home, int]) -> list[list[Unit]]:
     """Return the units of each group of workers, in the order of the groups; all get enough."""
-    homes = list(workers)
-    own: dict[frozenset[int], list[Unit]] = {home: [] for home in homes}
+    own, free = _claimed(units, workers)
+    fair = len(units) // sum(workers.values())
+    for home in workers:
+        sockets = {cpu.socket for cpu in home}
+        for is_same_socket in (True, False):
+            if len(own[home]) < workers[home]:
+                close = [unit for unit in free if not is_same_socket or unit[0].socket in sockets]
+                taken = close[: fair * workers[home] - len(own[home])]
+                own[home] += taken
+                free = [unit for unit in free if unit not in taken]
+    for home in workers:
+        if len(own[home]) < workers[home]:  # nothing is free: some group has more than a fair share
+            while len(own[home]) < fair * workers[home]:
+                richest = max(workers, key=lambda home: len(own[home]) / workers[home])
+                own[home].append(own[richest].pop())
+    rank = {unit: position for position, unit in enumerate(units)}
+    return [sorted(own[home], key=rank.__getitem__) for home in workers]
+
+
+def _claimed(
+    units: Sequence[Unit], workers: Mapping[Home, int]
+) -> tuple[dict[Home, list[Unit]], list[Unit]]:
+    """Return the units near each group, those near several shared out, and those near none."""
+    own: dict[Home, list[Unit]] = {home: [] for home in workers}
     free: list[Unit] = []
-    contested: list[tuple[Unit, list[frozenset[int]]]] = []
+    contested: list[tuple[Unit, list[Home]]] = []
     for unit in units:
-        claims = [home for home in homes if not home.isdisjoint(cpu.id for cpu in unit)]
-        match claims:
+        match [home for home in workers if not home.isdisjoint(unit)]:
             case []:
                 free.append(unit)
             case [home]:
                 own[home].append(unit)
-            case _:
+            case claims:
                 contested.append((unit, claims))
-
-    def wealth(home: frozenset[int]) -> float:
-        return len(own[home]) / workers[home]
-
     for unit, claims in contested:
-        own[min(claims, key=wealth)].append(unit)
-    fair = len(units) // sum(workers.values())
-    poor = [home for home in homes if len(own[home]) < workers[home]]
-    for home in poor:
-        sockets = {cpu.socket for unit in units for cpu in unit if cpu.id in home}
-        free.sort(key=lambda unit: unit[0].socket not in sockets)  # stable: else in order
-        missing = fair * workers[home] - len(own[home])
-        own[home] += free[:missing]
-        del free[:missing]
-    for home in poor:
-        while len(own[home]) < fair * workers[home]:  # then some group has more than a fair share
-            own[home].append(own[max(homes, key=wealth)].pop())
-    rank = {unit: position for position, unit in enumerate(units)}
-    return [sorted(own[home], key=rank.__getitem__) for home in homes]
+        own[min(claims, key=lambda home: len(own[home]) / workers[home])].append(unit)
+    return own, free
 
 
 def _divide(units: Sequence[Unit], workers: int) -> list[list[Unit]]:

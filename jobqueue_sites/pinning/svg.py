@@ -29,7 +29,7 @@ _CELL = 30  # width of a core
 _ROW = 22  # height of a hardware thread
 _GAP = 4
 _PAD = 14
-_GPU_WIDTH = 150
+_GPU_WIDTH = 180
 _GPU_HEIGHT = 30
 _LINK = 34  # between a domain and its accelerators
 _LINE = 20  # of text
@@ -66,6 +66,13 @@ class _Drawing:
             self._reach(x + 7 * len(text), y + 4)  # the letters are about 7 wide
         style = f' style="fill: {fill}"' if fill else ""
         self.parts.append(f'<text x="{x:g}" y="{y:g}" class="{kind}"{style}>{escape(text)}</text>')
+
+    def label(self, x: float, y: float, head: str, rest: str) -> None:
+        self._reach(x + 7 * len(head + rest), y + 4)
+        self.parts.append(
+            f'<text x="{x:g}" y="{y:g}"><tspan class="head">{escape(head)}</tspan>'
+            f'<tspan class="dim" dx="8">{escape(rest)}</tspan></text>'
+        )
 
     def line(self, x1: float, y1: float, x2: float, y2: float, stroke: str) -> None:
         middle = (x1 + x2) / 2
@@ -124,17 +131,20 @@ def _domain_width(domain: DomainView) -> float:
     return 2 * _PAD + min(len(domain.cores), CORES_PER_LINE) * (_CELL + _GAP) - _GAP
 
 
-def _domain_height(domain: DomainView) -> float:
+def _box_height(domain: DomainView) -> float:
     cells = sum(max(map(len, line)) * _ROW + 2 * _GAP for line in _lines(domain))
-    gpus = len(domain.gpus) * (_GPU_HEIGHT + _GAP)
-    return _LINE + _PAD + max(cells, gpus)
+    return _LINE + _PAD + cells - 2 * _GAP
+
+
+def _gpus_height(domain: DomainView) -> float:
+    return len(domain.gpus) * (_GPU_HEIGHT + _GAP) - _GAP
 
 
 def _socket(
     drawing: _Drawing, y: float, socket: int, domains: Sequence[DomainView], widest: float
 ) -> float:
     """Draw a socket; return where the next thing starts."""
-    heights = [_domain_height(domain) for domain in domains]
+    heights = [max(_box_height(domain), _gpus_height(domain)) for domain in domains]
     height = _LINE + sum(heights) + _GAP * 2 * len(heights) + _PAD / 2
     has_gpus = any(domain.gpus for domain in domains)
     width = widest + 2 * _PAD + (_LINK + _GPU_WIDTH if has_gpus else 0)
@@ -142,13 +152,20 @@ def _socket(
     drawing.text(2 * _PAD, y + 18, f"Socket {socket}", "head")
     top = y + _LINE + _GAP * 2
     for domain, own in zip(domains, heights, strict=True):
-        drawing.box(2 * _PAD, top, widest, own, rx="8", fill="#ffffff", stroke="#c9cfd6")
-        label = f"NUMA {domain.numa}"
-        drawing.text(3 * _PAD, top + 18, label, "head")
-        drawing.text(3 * _PAD + 8 * len(label), top + 18, f"CPUs {format_cpus(domain.cpus)}", "dim")
-        _cells(drawing, 3 * _PAD, top + _LINE + _PAD / 2, domain)
-        edge, middle = 2 * _PAD + widest, top + own / 2
-        first = middle - (len(domain.gpus) * (_GPU_HEIGHT + _GAP) - _GAP) / 2
+        middle = top + own / 2
+        box = _box_height(domain)
+        drawing.box(
+            2 * _PAD, middle - box / 2, widest, box, rx="8", fill="#ffffff", stroke="#c9cfd6"
+        )
+        drawing.label(
+            3 * _PAD,
+            middle - box / 2 + 18,
+            f"NUMA {domain.numa}",
+            f"CPUs {format_cpus(domain.cpus)}",
+        )
+        _cells(drawing, 3 * _PAD, middle - box / 2 + _LINE + _PAD / 2, domain)
+        edge = 2 * _PAD + widest
+        first = middle - _gpus_height(domain) / 2
         for number, gpu in enumerate(domain.gpus):
             at = first + number * (_GPU_HEIGHT + _GAP)
             stroke = colour(gpu.slots[0]) if gpu.slots else "#c9cfd6"
@@ -181,8 +198,11 @@ def _cells(drawing: _Drawing, x: float, y: float, domain: DomainView) -> None:
 
 
 def _gpu(drawing: _Drawing, x: float, y: float, gpu: GpuView) -> None:
-    fill = colour(gpu.slots[0]) if gpu.slots else "#ffffff"
-    workers = f"workers {format_cpus(gpu.slots)}" if gpu.slots else "unused"
+    """Draw an accelerator in the colour of its worker; if there are several, with a stripe of theirs."""
+    colours = [colour(slot) for slot in gpu.slots]
+    fill = colours[0] if len(colours) == 1 else "#ffffff"
+    name = gpu.name if len(gpu.name) <= 8 else f"{gpu.name[:7]}…"
+    workers = f"worker{'s' if len(colours) > 1 else ''} {format_cpus(gpu.slots)}"
     drawing.box(
         x,
         y,
@@ -190,19 +210,23 @@ def _gpu(drawing: _Drawing, x: float, y: float, gpu: GpuView) -> None:
         _GPU_HEIGHT,
         rx="6",
         fill=fill,
-        stroke="#c9cfd6" if not gpu.slots else "none",
-        title=f"accelerator {gpu.name}: {workers}",
+        stroke="#c9cfd6",
+        title=f"accelerator {gpu.name}: {workers if colours else 'unused'}",
     )
-    name = gpu.name if len(gpu.name) <= 8 else f"{gpu.name[:7]}…"
-    who = f"worker {gpu.slots[0]}" if len(gpu.slots) == 1 else workers
-    drawing.text(x + 10, y + 19, f"GPU {name} · {who}", fill=ink(fill))
+    if len(colours) > 1:
+        width = (_GPU_WIDTH - 20) / len(colours)
+        for number, own in enumerate(colours):
+            drawing.box(x + 10 + number * width, y + _GPU_HEIGHT - 8, width, 4, fill=own)
+    height = 16 if len(colours) > 1 else 19
+    text = f"GPU {name} · {workers if colours else 'unused'}"
+    drawing.text(x + 10, y + height, text, fill=ink(fill))
 
 
 def _legend(drawing: _Drawing, y: float, view: NodeView) -> float:
     uses = {cpu.use for domain in view.domains for core in domain.cores for cpu in core}
     shown = [use for use in _FILL if use in uses]
     for number, use in enumerate(shown):
-        x = _PAD + number * 190
+        x = _PAD + number * 215
         drawing.box(x, y, _CELL, _ROW - 2, rx="4", fill=_FILL[use], stroke="#c9cfd6")
         drawing.text(x + _CELL + 8, y + 14, use.value, "dim")
     return y + _ROW + _PAD / 2 if shown else y
