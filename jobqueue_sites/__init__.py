@@ -15,15 +15,34 @@ if TYPE_CHECKING:
     from jobqueue_sites.cluster import BlockCluster
     from jobqueue_sites.errors import *  # noqa: F403 # the error tree is public as a whole
     from jobqueue_sites.launchers import (
+        AprunLauncher,
+        GnuParallelLauncher,
+        JsrunLauncher,
+        MpiExecLauncher,
+        MpiRunLauncher,
+        MpiSpelling,
         SimpleLauncher,
         SingleNodeLauncher,
         SrunLauncher,
         SrunMPILauncher,
+        SshLauncher,
         WrappedLauncher,
     )
     from jobqueue_sites.named import LocalBlocks, SlurmBlocks
     from jobqueue_sites.pinning.layout import NodeLayout
-    from jobqueue_sites.providers import LocalProvider, SlurmProvider
+    from jobqueue_sites.providers import (
+        CondorProvider,
+        GridEngineProvider,
+        HTCondorProvider,
+        LocalProvider,
+        LSFProvider,
+        OARProvider,
+        PBSProProvider,
+        PBSProvider,
+        Provider,
+        SlurmProvider,
+        TorqueProvider,
+    )
     from jobqueue_sites.settings import ClusterSettings
 
 _HOMES = {
@@ -35,16 +54,21 @@ _HOMES = {
         "SubmitRefused UnreadableAnswer"
     ),
     "jobqueue_sites.launchers": (
-        "SimpleLauncher SingleNodeLauncher SrunLauncher SrunMPILauncher WrappedLauncher"
+        "AprunLauncher GnuParallelLauncher JsrunLauncher MpiExecLauncher MpiRunLauncher MpiSpelling "
+        "SimpleLauncher SingleNodeLauncher SrunLauncher SrunMPILauncher SshLauncher WrappedLauncher"
     ),
     "jobqueue_sites.named": "LocalBlocks SlurmBlocks",
     "jobqueue_sites.pinning.layout": "NodeLayout",
-    "jobqueue_sites.providers": "LocalProvider SlurmProvider",
+    "jobqueue_sites.providers": (
+        "CondorProvider GridEngineProvider HTCondorProvider LSFProvider LocalProvider OARProvider "
+        "PBSProProvider PBSProvider Provider SlurmProvider TorqueProvider"
+    ),
     "jobqueue_sites.settings": "ClusterSettings",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "AprunLauncher",
     "Block",
     "BlockCluster",
     "BlockState",
@@ -52,11 +76,24 @@ __all__ = [
     "ClusterSettings",
     "CommandError",
     "CommandTimeout",
+    "CondorProvider",
+    "GnuParallelLauncher",
+    "GridEngineProvider",
+    "HTCondorProvider",
     "JobqueueSitesError",
+    "JsrunLauncher",
+    "LSFProvider",
     "LocalBlocks",
     "LocalProvider",
+    "MpiExecLauncher",
+    "MpiRunLauncher",
+    "MpiSpelling",
     "NodeLayout",
+    "OARProvider",
+    "PBSProProvider",
+    "PBSProvider",
     "PinningError",
+    "Provider",
     "SettingsError",
     "SimpleLauncher",
     "SingleNodeLauncher",
@@ -64,7 +101,9 @@ __all__ = [
     "SlurmProvider",
     "SrunLauncher",
     "SrunMPILauncher",
+    "SshLauncher",
     "SubmitRefused",
+    "TorqueProvider",
     "UnreadableAnswer",
     "WrappedLauncher",
 ]
