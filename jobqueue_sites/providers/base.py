@@ -217,7 +217,7 @@ class Provider(ABC):
 
     @abstractmethod
     def submit(self, script_path: str) -> Command[str]:
-        """Return the command that submits a script and answers with the job's id."""
+        """Return the command that submits an executable script, and answers with the job's id."""
 
     @abstractmethod
     def query(self, job_ids: Sequence[str]) -> Command[Mapping[str, JobStatus]]:

@@ -17,11 +17,16 @@ _STATES = {
     "lost": JobState.NODE_FAILED,
 }
 
+_SAYS = "local: "  # what the program itself says begins so
+
 
 def submitted(answer: Answer) -> str:
     """Return the job's id."""
     if answer.exit_code != 0:
-        raise failed(answer, answer.stderr.strip(), SubmitRefused)
+        said = answer.stderr.strip()
+        if not said.startswith(_SAYS):
+            raise failed(answer)
+        raise failed(answer, f"this machine refused: {said.removeprefix(_SAYS)}", SubmitRefused)
     if not answer.stdout.strip():
         raise failed(answer, "submit answered no job id", UnreadableAnswer)
     return answer.stdout.strip()

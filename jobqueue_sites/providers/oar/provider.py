@@ -48,9 +48,7 @@ class OARProvider(Provider):
         return text.script(self, job)
 
     def submit(self, script_path: str) -> Command[str]:
-        # The node runs the script itself, which has to be executable.
-        submit = 'chmod u+x -- "$1" && exec oarsub --scanscript "$1"'
-        return Command(("sh", "-c", submit, "oarsub", script_path), parse.submitted)
+        return Command(("oarsub", "--scanscript", script_path), parse.submitted)
 
     def query(self, job_ids: Sequence[str]) -> Command[Mapping[str, JobStatus]]:
         jobs = [word for job_id in job_ids for word in ("-j", job_id)]

@@ -1,7 +1,7 @@
 """What the commands of OpenPBS answer: text → states. Pure.
 
 Sources: ``man qstat``, ``man qsub``; the PBS Professional Administrator's Guide (job states, exit status);
-answers recorded from OpenPBS 23.06.
+and how OpenPBS 23.06 was seen to answer.
 """
 
 from __future__ import annotations
@@ -117,7 +117,12 @@ def _status(job: Mapping[str, Any]) -> JobStatus:
         # Of a state that a later PBS may have, it is known only that the job is there.
         return JobStatus(state=JobState.RUNNING, reason=f"PBS says {letter}", nodes=nodes)
     reason = comment if state in {JobState.PENDING, JobState.HELD} else ""
-    return JobStatus(state=state, reason=reason or _TELLING.get(letter, ""), nodes=nodes)
+    return JobStatus(
+        state=state,
+        reason=reason or _TELLING.get(letter, ""),
+        nodes=nodes,
+        is_hopeless=state is JobState.PENDING and comment.startswith("Can Never Run"),
+    )
 
 
 def _ended(job: Mapping[str, Any], comment: str, nodes: tuple[str, ...]) -> JobStatus:

@@ -35,7 +35,7 @@ class PBSProvider(Provider):
         or without.
     """
 
-    tested_against: ClassVar[str] = "answers recorded from OpenPBS 23.06"
+    tested_against: ClassVar[str] = "answers in the forms of OpenPBS 23.06"
     node_names: ClassVar[str] = 'cat "$PBS_NODEFILE"'
 
     account: str | None = None

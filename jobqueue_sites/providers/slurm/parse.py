@@ -130,7 +130,10 @@ def shown(answer: Answer) -> JobStatus | None:
         if "Invalid job id specified" in answer.stderr + answer.stdout:
             return None
         raise failed(answer)
-    values = dict(re.findall(r"\b(JobState|Reason|ExitCode|NodeList)=(\S*)", answer.stdout))
+    found = re.findall(r"\b(JobState|Reason|ExitCode|NodeList)=(\S*)", answer.stdout)
+    values = dict(
+        reversed(found)
+    )  # the first of each: paths come later, and may look like anything
     if "JobState" not in values:
         raise failed(answer, "scontrol answered no JobState", UnreadableAnswer)
     return _status(
@@ -226,7 +229,7 @@ def _exit_code(text: str) -> int | None:
 
 
 def expand_nodes(text: str) -> tuple[str, ...]:
-    """Return the names in a node list such as ``node[1-3,07],login``."""
+    """Return the names in a node list such as ``node[1-3,07],login``; as they are, where unclear."""
     names: list[str] = []
     for item in re.findall(r"(?:[^,\[\]]|\[[^\]]*\])+", text):
         names.extend(_expand(item))
@@ -244,7 +247,7 @@ def _expand(item: str) -> list[str]:
         first, _, last = part.partition("-")
         try:
             numbers = range(int(first), int(last or first) + 1)
-        except ValueError as error:
-            raise UnreadableAnswer(f"node list {item!r} cannot be read") from error
+        except ValueError:
+            return [item]  # better than to know nothing of the job
         names += [f"{before}{each:0{len(first)}d}{tail}" for each in numbers for tail in tails]
     return names
