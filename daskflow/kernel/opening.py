@@ -6,6 +6,7 @@ import contextlib
 import logging
 import platform
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import metadata, util
 from typing import Any
 
@@ -53,10 +54,11 @@ class OpenSession:
                     self.host = self._start_host()
                     self.host.join_scheduler(self._address, self.client.security)
             from daskflow.executors.loss import LossGuard  # imports distributed
+            from daskflow.executors.waiting import Mover  # as above
 
-            guard = LossGuard(process.run)
-            self.client.register_plugin(guard)
-            self._closers.append(lambda: self._unregister(guard.name))
+            for plugin in (LossGuard(process.run), Mover(process.run)):
+                self.client.register_plugin(plugin)
+                self._closers.append(partial(self._unregister, plugin.name))
             self._closers.append(self._keep_order())
             session = Session(
                 client=self.client,
