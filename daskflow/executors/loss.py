@@ -38,7 +38,6 @@ class LossGuard(SchedulerPlugin):
         """Remember the scheduler."""
         self._scheduler = scheduler
         self._reported_in_part: set[str] = set()
-        self._worker_of: dict[str, str] = {}
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Note which batches have reported some of their members before their end."""
@@ -56,10 +55,8 @@ class LossGuard(SchedulerPlugin):
         """Watch for a Box that is no longer in memory, and for a batch that was interrupted."""
         if type(key) is not str or self._mark not in key:
             return
-        if finish == "processing":
-            self._worker_of[key] = self._scheduler.tasks[key].processing_on.address
-        elif start == "processing":
-            self._left_processing(key, finish, self._worker_of.pop(key, ""))
+        if start == "processing":
+            self._left_processing(key, finish)
         elif start == "memory" and finish == "released":
             state = self._scheduler.tasks[key]
             # Released because nobody needs it any more: if it ever comes back, it must be run again.
@@ -67,20 +64,19 @@ class LossGuard(SchedulerPlugin):
             if is_needed and (state.type or "").endswith("outcome.Box"):
                 _lose(state, None)
 
-    def _left_processing(self, key: str, finish: str, worker: str) -> None:
+    def _left_processing(self, key: str, finish: str) -> None:
         is_reported = key in self._reported_in_part
         self._reported_in_part.discard(key)
         state = self._scheduler.tasks.get(key)
         if finish in ("memory", "erred") or state is None:
             return
-        killer: int | None = None
-        if state.suspicious and worker not in self._scheduler.workers:
-            running = board.running_at_death(worker, [key])
-            if running is not None:
-                state.suspicious = 0
-                killer = running.get(key)
-        if is_reported or killer is not None:
-            _lose(state, killer)
+        # Dask has counted it already if it leaves for the death of its worker.
+        member = board.member_at_death(key, self._scheduler.workers) if state.suspicious else None
+        if member is not None:
+            state.suspicious = 0
+        is_killer_known = member is not None and member != board.NOTHING
+        if is_reported or is_killer_known:
+            _lose(state, member if is_killer_known else None)
 
 
 def _lose(state: Any, killer: int | None) -> None:

@@ -7,6 +7,7 @@ import logging
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata, util
 from typing import Any
 
@@ -142,12 +143,13 @@ class OpenSession:
         from daskflow.executors.loss import LossGuard  # imports distributed
         from daskflow.executors.news import NewsTeller  # as above
         from daskflow.executors.prompt import shorten  # as above
+        from daskflow.executors.waiting import Mover  # as above
 
         if is_ours:
             shorten(self.client.scheduler_comm)
-        guard = LossGuard(process.run)
-        self.client.register_plugin(guard)
-        self._closers.append(lambda: self._unregister(guard.name))
+        for plugin in (LossGuard(process.run), Mover(process.run)):
+            self.client.register_plugin(plugin)
+            self._closers.append(partial(self._unregister, plugin.name))
         self.client.register_plugin(NewsTeller())
 
     def subscribe(self, topic: str, handler: Callable[[Any], object]) -> None:

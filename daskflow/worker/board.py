@@ -26,7 +26,7 @@ from pathlib import Path
 FOLDER = "DASKFLOW_BOARDS"
 _SLOTS = 512
 _SLOT_BYTES = 24
-_NOTHING = -1
+NOTHING = -1
 
 
 class Board:
@@ -48,12 +48,12 @@ class Board:
             return
         at = slot * _SLOT_BYTES
         member = self._memory[at : at + 8].cast("q")
-        member[0] = _NOTHING
+        member[0] = NOTHING
         self._memory[at + 8 : at + _SLOT_BYTES] = _digest(batch)
         try:
             yield member
         finally:
-            member[0] = _NOTHING
+            member[0] = NOTHING
             self._memory[at + 8 : at + _SLOT_BYTES] = bytes(16)
             self._free.append(slot)
 
@@ -76,26 +76,23 @@ def _unread() -> memoryview:
     return memoryview(bytearray(8)).cast("q")
 
 
-def running_at_death(address: str, batches: Iterable[str]) -> dict[str, int] | None:
-    """Return which of `batches` the worker at `address` was running, and the member of each.
+def member_at_death(batch: str, alive: Iterable[str]) -> int | None:
+    """Return which member of `batch` a worker was running when it died, NOTHING if it was not.
 
-    None if there is no board of it on this machine.
+    Its worker is not among those `alive`, and not forgotten yet. None if there is no board of such a one
+    on this machine.
     """
     folder = os.environ.get(FOLDER)
     if not folder:
         return None
-    try:
-        data = _path(folder, address).read_bytes()
-    except OSError:
-        return None
-    names = {_digest(batch): batch for batch in batches}
-    found = {}
-    for at in range(0, len(data), _SLOT_BYTES):
-        batch = names.get(data[at + 8 : at + _SLOT_BYTES])
-        member = int.from_bytes(data[at : at + 8], sys.byteorder, signed=True)
-        if batch is not None and member != _NOTHING:
-            found[batch] = member
-    return found
+    names_of_living = {_digest(address).hex() for address in alive}
+    boards = [path for path in Path(folder).iterdir() if path.name not in names_of_living]
+    for path in boards:
+        data = path.read_bytes()
+        for at in range(0, len(data), _SLOT_BYTES):
+            if data[at + 8 : at + _SLOT_BYTES] == _digest(batch):
+                return int.from_bytes(data[at : at + 8], sys.byteorder, signed=True)
+    return NOTHING if boards else None
 
 
 def forget(address: str) -> None:
