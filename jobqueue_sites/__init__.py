@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         JsrunLauncher,
         MpiExecLauncher,
         MpiRunLauncher,
+        MpiSpelling,
         SimpleLauncher,
         SingleNodeLauncher,
         SrunLauncher,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         OARProvider,
         PBSProProvider,
         PBSProvider,
+        Provider,
         SlurmProvider,
         TorqueProvider,
     )
@@ -76,7 +78,7 @@ _HOMES = {
         "SettingsError SubmitRefused UnreadableAnswer"
     ),
     "jobqueue_sites.launchers": (
-        "AprunLauncher GnuParallelLauncher JsrunLauncher MpiExecLauncher MpiRunLauncher "
+        "AprunLauncher GnuParallelLauncher JsrunLauncher MpiExecLauncher MpiRunLauncher MpiSpelling "
         "SimpleLauncher SingleNodeLauncher SrunLauncher SrunMPILauncher SshLauncher "
         "WrappedLauncher"
     ),
@@ -87,7 +89,7 @@ _HOMES = {
     "jobqueue_sites.pinning.layout": "NodeLayout",
     "jobqueue_sites.providers": (
         "CondorProvider GridEngineProvider HTCondorProvider LSFProvider LocalProvider "
-        "OARProvider PBSProProvider PBSProvider SlurmProvider TorqueProvider"
+        "OARProvider PBSProProvider PBSProvider Provider SlurmProvider TorqueProvider"
     ),
     "jobqueue_sites.settings": "ClusterSettings",
 }
@@ -116,6 +118,7 @@ __all__ = [
     "LocalProvider",
     "MpiExecLauncher",
     "MpiRunLauncher",
+    "MpiSpelling",
     "NodeLayout",
     "OARBlocks",
     "OARProvider",
@@ -123,6 +126,7 @@ __all__ = [
     "PBSProProvider",
     "PBSProvider",
     "PinningError",
+    "Provider",
     "SettingsError",
     "SimpleLauncher",
     "SingleNodeLauncher",
