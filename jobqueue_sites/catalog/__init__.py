@@ -8,6 +8,7 @@ here, key by key.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import tomllib
 from collections.abc import Mapping
@@ -19,7 +20,17 @@ from jobqueue_sites.catalog.site import NodeType, Site
 from jobqueue_sites.errors import SettingsError
 from jobqueue_sites.pinning.topology import Topology
 
-__all__ = ["NodeType", "Site", "complete_topology", "load_site", "node_topology", "site_names"]
+__all__ = [
+    "NodeType",
+    "Site",
+    "complete_topology",
+    "load_site",
+    "node_topology",
+    "recognised",
+    "site_names",
+]
+
+logger = logging.getLogger(__name__)
 
 
 def site_names() -> tuple[str, ...]:
@@ -94,6 +105,33 @@ def complete_topology(
     )
 
 
+def recognised(topology: Topology) -> Topology:
+    """Return a node's own topology, completed if it is a node of a site that is described.
+
+    It is one if its name says so, and it has the sockets and CPUs of one of the site's node types.
+    """
+    for name in site_names():
+        try:
+            site = load_site(name)
+        except SettingsError as error:  # a user's file about some other machine
+            logger.warning("%s", error)
+            continue
+        if not site.has(topology.hostname):
+            continue
+        completed = {
+            complete_topology(topology, site, kind)
+            for kind, node in site.nodes.items()
+            if _shape(node.topology()) == _shape(topology)
+        }
+        if len(completed) == 1:
+            return completed.pop()
+    return topology
+
+
+def _shape(topology: Topology) -> tuple[int, int]:
+    return len(topology.cpus), len({cpu.socket for cpu in topology.cpus})
+
+
 def _parsed(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
@@ -125,12 +163,11 @@ def _site_from(data: Mapping[str, Any], name: str, where: str) -> Site:
     _check_keys(values, Site, where)
     if "name" in data:
         raise SettingsError(f"{where}: the name of a site is that of its file")
-    return Site(
-        **{
-            **values,
-            "nodes": {key: _node_from(nodes[key], f"{where}: nodes.{key}") for key in nodes},
-        }
-    )
+    kinds = {kind: _node_from(node, f"{where}: nodes.{kind}") for kind, node in nodes.items()}
+    try:
+        return Site(**{**values, "nodes": kinds})
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {error}") from error
 
 
 def _node_from(data: Mapping[str, Any], where: str) -> NodeType:
