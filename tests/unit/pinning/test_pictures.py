@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -126,6 +127,13 @@ def test_the_legend_says_what_the_signs_mean() -> None:
     assert "░░░: reserved for the system" in picture
     assert "blank: not the job's" in picture
     assert "no one knows near which cores" in picture
+
+
+def test_the_picture_in_the_documentation_is_what_is_drawn() -> None:
+    view, plan = drawn(node_topology("polaris"))
+    svg = node_svg(view, plan, "polaris, gpu: 4 workers, cpu_affinity auto")
+    picture = Path(__file__).parents[3] / "docs" / "how-to" / "pinning-polaris.svg"
+    assert picture.read_text() == svg  # else: jobqueue-sites pin --site polaris --svg ...
 
 
 @pytest.mark.parametrize("background", COLOURS)
