@@ -18,7 +18,7 @@ from typing import Any
 
 from jobqueue_sites.catalog.site import NodeType, Site
 from jobqueue_sites.errors import SettingsError
-from jobqueue_sites.pinning.topology import Topology
+from jobqueue_sites.pinning.topology import Gpu, Topology
 
 __all__ = [
     "NodeType",
@@ -86,23 +86,27 @@ def complete_topology(
     """Return a node's own topology with what only its site's description tells.
 
     Reserved CPUs are added. The CPUs near an accelerator are taken from the description where the node
-    does not know them, or knows them less exactly; a description that contradicts the node is not
-    believed, since a job may count its accelerators anew.
+    does not know them, or knows them less exactly. That needs all accelerators of the node: a job that
+    has some of them may count them anew.
     """
     described = node_topology(site, node_type)
-    table = {(gpu.vendor, gpu.name): gpu for gpu in described.gpus}
-    is_whole = len(topology.gpus) == len(described.gpus)
-    gpus = []
-    for gpu in topology.gpus:
-        near, known = topology.near(gpu), table.get((gpu.vendor, gpu.name))
-        told = topology.near(known) if known is not None else frozenset()
-        if known is not None and (told < near if near else told and is_whole):
-            gpus.append(dataclasses.replace(gpu, numa=known.numa, cpus=known.cpus))
-        else:
-            gpus.append(gpu)
-    return dataclasses.replace(
-        topology, gpus=tuple(gpus), reserved=topology.reserved | described.reserved
-    )
+    gpus = topology.gpus
+    if len(gpus) == len(described.gpus):
+        table = {(gpu.vendor, gpu.name): gpu for gpu in described.gpus}
+        gpus = tuple(
+            _more_exact(topology, gpu, table.get((gpu.vendor, gpu.name))) for gpu in topology.gpus
+        )
+    return dataclasses.replace(topology, gpus=gpus, reserved=topology.reserved | described.reserved)
+
+
+def _more_exact(topology: Topology, gpu: Gpu, told: Gpu | None) -> Gpu:
+    """Return an accelerator with the CPUs that a site tells, unless they contradict the node."""
+    if told is None:
+        return gpu
+    near, near_as_told = topology.near(gpu), topology.near(told)
+    if near and not near_as_told < near:
+        return gpu
+    return dataclasses.replace(gpu, numa=told.numa, cpus=told.cpus)
 
 
 def recognised(topology: Topology) -> Topology:

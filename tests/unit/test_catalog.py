@@ -20,7 +20,7 @@ from jobqueue_sites.catalog import (
 from jobqueue_sites.errors import SettingsError
 from jobqueue_sites.pinning.layout import NodeLayout
 from jobqueue_sites.pinning.plan import plan_node
-from jobqueue_sites.pinning.topology import Gpu, Topology, Vendor, format_cpus, parse_cpus
+from jobqueue_sites.pinning.topology import Gpu, Topology, Vendor, parse_cpus
 
 OURS = ("aurora", "delta", "frontier", "lumi-g", "perlmutter", "polaris")
 
@@ -141,16 +141,23 @@ def test_a_node_that_does_not_know_what_is_near_its_gpus_is_told_by_its_site() -
 
 def test_a_site_that_knows_more_exactly_is_believed() -> None:
     # The kernel says: die 0 is near the whole domain, 16 cores; the site: near 8 of them.
-    bare = live("frontier", gpus=(Gpu(name="0", vendor=Vendor.AMD, numa=3),))
-    assert format_cpus(complete_topology(bare, "frontier").gpus[0].cpus) == "48-55"
+    numas = (3, 3, 1, 1, 0, 0, 2, 2)
+    gpus = tuple(Gpu(name=str(at), vendor=Vendor.AMD, numa=numa) for at, numa in enumerate(numas))
+    completed = complete_topology(live("frontier", gpus=gpus), "frontier")
+    assert completed.gpus == node_topology("frontier").gpus
 
 
 def test_a_site_that_contradicts_the_node_is_not_believed() -> None:
-    # The job was given one GPU, and counts it anew: "0" is not what the site calls "0".
-    counted_anew = live("polaris", gpus=(Gpu(name="0", vendor=Vendor.NVIDIA, numa=1),))
-    assert complete_topology(counted_anew, "polaris").gpus == counted_anew.gpus
-    unknown = live("polaris", gpus=(Gpu(name="0", vendor=Vendor.NVIDIA),))
-    assert complete_topology(unknown, "polaris").gpus == unknown.gpus
+    numas = (3, 2, 0, 1)  # the site has the last two the other way round
+    gpus = tuple(
+        Gpu(name=str(at), vendor=Vendor.NVIDIA, numa=numa) for at, numa in enumerate(numas)
+    )
+    assert complete_topology(live("polaris", gpus=gpus), "polaris").gpus == gpus
+
+
+def test_a_job_with_some_of_the_accelerators_may_count_them_anew() -> None:
+    some = (Gpu(name="0", vendor=Vendor.NVIDIA), Gpu(name="1", vendor=Vendor.NVIDIA, numa=0))
+    assert complete_topology(live("polaris", gpus=some), "polaris").gpus == some
 
 
 def test_what_a_site_reserves_is_kept_free_on_its_nodes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
 from pathlib import Path
@@ -16,7 +17,7 @@ from jobqueue_sites.pinning.layout import NodeLayout
 from jobqueue_sites.pinning.plan import NodePlan, plan_node
 from jobqueue_sites.pinning.svg import node_svg
 from jobqueue_sites.pinning.terminal import node_picture, plan_table
-from jobqueue_sites.pinning.topology import Topology
+from jobqueue_sites.pinning.topology import Gpu, Topology, Vendor
 from jobqueue_sites.pinning.view import COLOURS, NodeView, colour, ink, view_node
 from tests.unit.pinning.machines import cpus_of, node
 
@@ -77,6 +78,14 @@ def test_accelerators_stand_beside_their_domain_with_their_workers() -> None:
         "accelerator 1: workers 2-3",
         "accelerator 2: workers 4-5",
     ]
+
+
+def test_accelerators_of_two_vendors_are_told_apart() -> None:
+    mixed = dataclasses.replace(
+        SMALL, gpus=(Gpu(name="0", vendor=Vendor.NVIDIA), Gpu(name="0", vendor=Vendor.AMD))
+    )
+    view, _ = drawn(mixed)
+    assert [gpu.slots for gpu in view.elsewhere] == [(0,), (1,)]
 
 
 def every_node() -> list[tuple[str, str]]:
