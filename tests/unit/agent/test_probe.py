@@ -112,6 +112,13 @@ def test_aurora_is_found_with_its_tiles(tmp_path: Path) -> None:
     assert workers[6].env["ZE_FLAT_DEVICE_HIERARCHY"] == "COMPOSITE"
 
 
+def test_a_node_of_a_machine_in_the_catalogue_keeps_what_is_reserved_there(tmp_path: Path) -> None:
+    environ = recorded(tmp_path, "aurora")
+    topology = probe_node(environ, root=tmp_path, allowed=every_cpu(208), hostname="x4117c2s5b0n0")
+    assert planned(topology)[:2] == ["1-8,105-112", "9-16,113-120"]
+    assert planned(topology)[11] == "93-100,197-204"
+
+
 def test_slices_are_accelerators_of_their_own(tmp_path: Path) -> None:
     topology = probe_node(recorded(tmp_path, "mig"), root=tmp_path, allowed=every_cpu(16))
     assert [name[:8] for name in names(topology)] == ["MIG-6d1e", "MIG-b2c3", "1"]

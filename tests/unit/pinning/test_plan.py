@@ -128,6 +128,11 @@ def test_a_name_that_stands_for_nothing_or_several_is_refused(asked: str) -> Non
         plan(CARDS, available_accelerators=[asked])
 
 
+def test_several_slices_for_one_worker_are_noted() -> None:
+    notes = plan(CARDS, available_accelerators=["0", "MIG-a1,MIG-a2"]).notes
+    assert notes == ("worker 1: a process sees one MIG slice only",)
+
+
 def test_one_accelerator_under_two_names_is_refused() -> None:
     with pytest.raises(PinningError, match="names one accelerator twice"):
         plan(CARDS, available_accelerators=["0,GPU-5c9e-1"])
