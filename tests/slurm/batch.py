@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from jobqueue_sites.providers import BlockJob, Command, JobStatus
 T = TypeVar("T")
 
 # Each agent leaves its environment, and what it sees of its node, in a file of its own.
-_TELL = """\
+TELL = """\
 file=$0/agents/$(hostname).$$
 { env -0; printf 'HOST=%s\\0CPUS=%s\\0CWD=%s\\0' \\
     "$(hostname)" "$(taskset -cp $$ | sed 's/.*: //')" "$PWD"; } >"$file.tmp"
@@ -36,6 +35,15 @@ def until(is_so: Callable[[], T], within_s: float = 60) -> T:
     return found
 
 
+def told(folder: Path) -> list[Mapping[str, str]]:
+    """What agents have told of themselves."""
+    return [
+        dict(item.split("=", 1) for item in file.read_text().split("\0") if "=" in item)
+        for file in (folder / "agents").iterdir()
+        if file.suffix != ".tmp"
+    ]
+
+
 class Batch:
     """Submits jobs from a folder of its own, and looks after them."""
 
@@ -51,7 +59,7 @@ class Batch:
         self.stdout = self.folder / stdout
         job = BlockJob(
             name="b-0",
-            agent=("bash", "-c", _TELL + then, str(self.folder)),
+            agent=("bash", "-c", TELL + then, str(self.folder)),
             stdout=str(self.stdout),
             stderr=str(self.folder / "err"),
         )
@@ -75,11 +83,7 @@ class Batch:
 
     def agents(self) -> list[Mapping[str, str]]:
         """What the agents have told so far."""
-        return [
-            dict(item.split("=", 1) for item in file.read_text().split("\0") if "=" in item)
-            for file in (self.folder / "agents").iterdir()
-            if file.suffix != ".tmp"
-        ]
+        return told(self.folder)
 
     @property
     def out(self) -> str:
@@ -88,7 +92,3 @@ class Batch:
     @property
     def err(self) -> str:
         return (self.folder / "err").read_text()
-
-
-def has(program: str) -> bool:
-    return shutil.which(program) is not None
