@@ -41,7 +41,7 @@ _HOMES = {
         "InvalidResourceSpecification JoinError KernelClosedError KernelForkedError "
         "MissingOutputs NoDataFlowKernelError PropagatedException RemoteException "
         "SchedulerLost SerializationError UnknownExecutor VersionMismatch WorkerLost "
-        "WouldDeadlockError"
+        "WouldDeadlockError WrongResult"
     ),
     "daskflow.executors": "ExistingExecutor LocalExecutor ThreadExecutor",
     "daskflow.files": "File",
@@ -95,6 +95,7 @@ __all__ = [
     "VersionMismatch",
     "WorkerLost",
     "WouldDeadlockError",
+    "WrongResult",
     "__version__",
     "bash_app",
     "clear",
