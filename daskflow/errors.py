@@ -28,6 +28,7 @@
         ├── UnknownExecutor           no executor has that label
         ├── InvalidResourceSpecification
         ├── VersionMismatch           a worker has another Python, dask or daskflow
+        ├── BlocksFailed              the batch system gives no nodes, or workers do not come up on them
         ├── SchedulerLost             the scheduler ended or cannot be reached
         └── WorkerLost                the worker process of a call ended under it
 
@@ -270,6 +271,10 @@ class InvalidResourceSpecification(ExecutorError, ValueError):
 
 class VersionMismatch(ExecutorError):
     """A worker runs another version of Python, dask or daskflow than this process."""
+
+
+class BlocksFailed(ExecutorError):
+    """Blocks of an executor do not come up, time after time; the message says what happened."""
 
 
 class SchedulerLost(ExecutorError):

@@ -31,7 +31,16 @@ from daskflow.kernel.retry import Final, RetryRules
 from daskflow.worker.attempt import NO_EXTRAS
 from daskflow.worker.batch import attach_report, summarize
 from daskflow.worker.handback import HandBack
-from daskflow.worker.outcome import REMOTE, Blocked, Box, Failed, Joined, LargeBox, NotRun
+from daskflow.worker.outcome import (
+    REMOTE,
+    Blocked,
+    Box,
+    Failed,
+    Interrupted,
+    Joined,
+    LargeBox,
+    NotRun,
+)
 
 logger = logging.getLogger("daskflow.kernel")
 
@@ -193,11 +202,11 @@ class Collector:
         """Take what a batch that runs long has done, and what it gives up (in the thread)."""
         settlements: list[Settlement] = []
         with self._dispatcher.lock:
-            self._dispatcher.costs.observe({told.app_name: (1, told.seconds, 0)})
+            self._dispatcher.costs.observe(told.spent)
             batch = self._dispatcher.outstanding.get(told.key)
             if batch is None:
                 return
-            for call, entry in zip(batch.calls, told.ended, strict=False):
+            for call, entry in zip(batch.calls[told.first :], told.ended, strict=False):
                 if call.batch is batch and not call.is_final:
                     self._read_entry(call, entry, settlements)
             for call in batch.calls[told.revoked_from :]:
@@ -220,10 +229,12 @@ class Collector:
         kind = type(entry)
         if kind is Failed:
             self._read_failure(call, entry, settlements)  # type: ignore[arg-type] # just tested
-        elif kind is NotRun and self._dispatcher.is_exposed(call):
+        elif isinstance(entry, NotRun) and self._dispatcher.is_exposed(call):
             self._dispatcher.watch_exposed(call)
         elif kind is Blocked or kind is NotRun:
             self._dispatcher.again([call])
+        elif kind is Interrupted:
+            self._dispatcher.again_after_death(call)
         elif kind is Joined:
             self._expand(call, entry, settlements)  # type: ignore[arg-type] # just tested
         elif isinstance(entry, DependencyError):

@@ -91,8 +91,8 @@ class _ReadyCalls:
                 return queue.popleft()
         raise IndexError("no call is ready")
 
-    def __bool__(self) -> bool:
-        return self._count > 0
+    def __len__(self) -> int:
+        return self._count
 
     def __iter__(self) -> Iterator[Call]:
         return itertools.chain.from_iterable(self._queues.values())
@@ -178,6 +178,15 @@ class Dispatcher:
             self._suspects.update(calls)
             self.again(calls)
 
+    def again_after_death(self, call: Call) -> None:
+        """Take back a call that a worker was running when it died: the first time, to be sent alone."""
+        with self.lock:
+            if call in self._alone:
+                self.again_isolated([call])
+            else:
+                self._alone.add(call)
+                self.again([call])
+
     def next_pause_s(self) -> float | None:
         """Return in how many seconds a paused call is due; None if none is paused."""
         with self.lock:
@@ -212,6 +221,17 @@ class Dispatcher:
             for call in itertools.chain.from_iterable(waiting):
                 found[call.number] = call
             return [c for c in found.values() if not c.is_final]
+
+    def demand(self, label: str) -> int:
+        """Return how many Dask tasks for workers of `label` run, or could run had they workers."""
+        with self.lock:
+            running = sum(
+                batch.label in (None, label)
+                and not any(key in self.outstanding for key in batch.inputs)
+                for batch in self.outstanding.values()
+            )
+            # What is ready but here waits for room on the scheduler: whose it is matters little.
+            return running + math.ceil(len(self._ready) / max(1.0, self._calls_per_task))
 
     # ---- sending them -----------------------------------------------------------------------
 
