@@ -6,6 +6,7 @@ Where tests must not be skipped (CI=true), a missing Slurm is an error.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,15 @@ def _slurm() -> Iterator[None]:
 
         with dask.config.set({"jobqueue-sites.host": "127.0.0.1"}):
             yield
+
+
+def need(program: str) -> None:
+    """Skip a test whose program is missing, but not where nothing may be skipped."""
+    if shutil.which(program) is None:
+        message = f"{program} is missing (tests/slurm/machine/launchers.sh installs it)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 def jobs() -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from jobqueue_sites.agent.rank import find_rank
 from jobqueue_sites.launchers import Launcher
 from jobqueue_sites.providers import JobState
 from tests.slurm.batch import Batch, until
-from tests.slurm.conftest import run
+from tests.slurm.conftest import need, run
 
 NODES = {"node1", "node2", "node3", "node4"}
 ALLOW_ROOT = """\
@@ -39,15 +38,6 @@ MPI: dict[str, Launcher] = {
         command="mpiexec.mpich", bind_cmd="-bind-to", spelling="hydra"
     ),
 }
-
-
-def need(program: str) -> None:
-    """Skip a test whose program is missing, but not where nothing may be skipped."""
-    if shutil.which(program) is None:
-        message = f"{program} is missing (tests/slurm/machine/launchers.sh installs it)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
 
 
 @pytest.fixture
