@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from daskflow.apps import AUTO_LOGNAME, App, bash_app, join_app, python_app
     from daskflow.config import Config
     from daskflow.errors import *  # noqa: F403 # the error tree is public as a whole
-    from daskflow.executors import ExistingExecutor, LocalExecutor, ThreadExecutor
+    from daskflow.executors import (
+        BlockExecutor,
+        ExistingExecutor,
+        LocalExecutor,
+        ThreadExecutor,
+    )
     from daskflow.files import File
     from daskflow.futures import AppFuture, DataFuture
     from daskflow.graph.call import Options
@@ -36,14 +41,14 @@ _HOMES = {
     "daskflow.config": "Config",
     "daskflow.errors": (
         "AppBadFormatting AppException AppTimeout BadStdStreamFile BashAppNoReturn "
-        "BashExitFailure CapturedFutureError ConfigurationError DataFlowException "
+        "BashExitFailure BlocksFailed CapturedFutureError ConfigurationError DataFlowException "
         "DaskflowError DependencyError DeserializationError ExecutorError FailureReport "
         "InvalidResourceSpecification JoinError KernelClosedError KernelForkedError "
         "MissingOutputs NoDataFlowKernelError PropagatedException RemoteException "
         "SchedulerLost SerializationError UnknownExecutor VersionMismatch WorkerLost "
-        "WouldDeadlockError"
+        "WouldDeadlockError WrongResult"
     ),
-    "daskflow.executors": "ExistingExecutor LocalExecutor ThreadExecutor",
+    "daskflow.executors": "BlockExecutor ExistingExecutor LocalExecutor ThreadExecutor",
     "daskflow.files": "File",
     "daskflow.futures": "AppFuture DataFuture",
     "daskflow.graph.call": "Options",
@@ -64,6 +69,8 @@ __all__ = [
     "BadStdStreamFile",
     "BashAppNoReturn",
     "BashExitFailure",
+    "BlockExecutor",
+    "BlocksFailed",
     "CapturedFutureError",
     "Config",
     "ConfigurationError",
@@ -95,6 +102,7 @@ __all__ = [
     "VersionMismatch",
     "WorkerLost",
     "WouldDeadlockError",
+    "WrongResult",
     "__version__",
     "bash_app",
     "clear",

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from daskflow.errors import ConfigurationError
-from daskflow.executors import ExistingExecutor, LocalExecutor, ThreadExecutor
+from daskflow.executors import BlockExecutor, ExistingExecutor, LocalExecutor, ThreadExecutor
 from daskflow.executors.base import Executor
 from daskflow.graph.call import check_batch
 from daskflow.retries import Retry, as_retry
+from jobqueue_sites.errors import SettingsError
 
 _EXECUTOR_KINDS: dict[str, type[Any]] = {"threads": ThreadExecutor, "local": LocalExecutor}
 _CHOICES = {"submit": ("lazy", "eager"), "exit_mode": ("wait", "cancel")}
@@ -110,7 +111,9 @@ class Config:
         """Read a Config from a TOML file.
 
         Its keys are the parameters; executors are tables ``[[executors]]`` with ``kind = "local"``,
-        ``"threads"`` or ``"existing"`` and that class's parameters; ``retries`` may be a table.
+        ``"threads"``, ``"existing"`` or ``"blocks"`` and that class's parameters; provider and
+        launcher are tables with a ``kind`` of their own (``"slurm"``, ``"srun"``). ``retries`` may be
+        a table.
 
         Raises
         ------
@@ -169,12 +172,29 @@ def _executor_from(table: Any) -> Any:
             "[[executors]]",
             {"client_or_cluster": table["address"], **settings},
         )
+    if kind == "blocks":
+        return _block_executor_from({k: v for k, v in table.items() if k != "kind"})
     if kind not in _EXECUTOR_KINDS:
-        allowed = ", ".join(map(repr, [*_EXECUTOR_KINDS, "existing"]))
+        allowed = ", ".join(map(repr, [*_EXECUTOR_KINDS, "blocks", "existing"]))
         raise ConfigurationError(f"[[executors]] kind = {kind!r}: must be one of {allowed}")
     return _made(
         _EXECUTOR_KINDS[kind], "[[executors]]", {k: v for k, v in table.items() if k != "kind"}
     )
+
+
+def _block_executor_from(settings: dict[str, Any]) -> Any:
+    from jobqueue_sites.reading import launcher_from, provider_from  # all batch systems
+
+    where = "[[executors]] kind = 'blocks'"
+    if "provider" not in settings:
+        raise ConfigurationError(f"{where}: needs a table [executors.provider]")
+    try:
+        settings["provider"] = provider_from(settings["provider"], "[executors.provider]")
+        if "launcher" in settings:
+            settings["launcher"] = launcher_from(settings["launcher"], "[executors.launcher]")
+    except SettingsError as error:
+        raise ConfigurationError(str(error)) from error
+    return _made(BlockExecutor, where, settings)
 
 
 def _made(cls: type[Any], where: str, settings: dict[str, Any]) -> Any:

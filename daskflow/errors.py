@@ -23,10 +23,12 @@
     │   └── PropagatedException       a call failed because others did
     │       ├── DependencyError       ... those it needed as arguments
     │       └── JoinError             ... those its body returned
+    ├── WrongResult                   a workload of `daskflow perf` got a wrong value
     └── ExecutorError                 the machinery below the calls
         ├── UnknownExecutor           no executor has that label
         ├── InvalidResourceSpecification
         ├── VersionMismatch           a worker has another Python, dask or daskflow
+        ├── BlocksFailed              the batch system gives no nodes, or workers do not come up on them
         ├── SchedulerLost             the scheduler ended or cannot be reached
         └── WorkerLost                the worker process of a call ended under it
 
@@ -66,6 +68,10 @@ class DaskflowError(Exception):
 
 class ConfigurationError(DaskflowError, ValueError):
     """A setting has a value that cannot work."""
+
+
+class WrongResult(DaskflowError):
+    """A workload of ``daskflow perf`` got another value than it should."""
 
 
 class NoDataFlowKernelError(DaskflowError, RuntimeError):
@@ -265,6 +271,10 @@ class InvalidResourceSpecification(ExecutorError, ValueError):
 
 class VersionMismatch(ExecutorError):
     """A worker runs another version of Python, dask or daskflow than this process."""
+
+
+class BlocksFailed(ExecutorError):
+    """Blocks of an executor do not come up, time after time; the message says what happened."""
 
 
 class SchedulerLost(ExecutorError):

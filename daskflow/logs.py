@@ -27,6 +27,17 @@ def set_file_logger(
     return _added(logging.FileHandler(filename), level, name)
 
 
+def log_to(path: Path, level: str) -> Callable[[], None]:
+    """Append what daskflow and jobqueue_sites log to a file; return what undoes it."""
+    undoing = [set_file_logger(path, level, name) for name in ("daskflow", "jobqueue_sites")]
+
+    def undo() -> None:
+        for each in undoing:
+            each()
+
+    return undo
+
+
 def _added(handler: logging.Handler, level: int | str, name: str) -> Callable[[], None]:
     logger = logging.getLogger(name)
     handler.setLevel(level)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from daskflow.errors import ConfigurationError
+from daskflow.errors import ConfigurationError, ExecutorError
 
 LABEL_CAPACITY = 1_000_000
 """How much a worker has of its executor's label: more than it ever runs at once."""
@@ -19,6 +19,11 @@ class Session:
     `client` is connected to the scheduler, `host` starts processes on this machine, and
     `label_resources` gives the resources that mark an executor's workers. Workers on this machine
     listen on `interface` (None: any).
+
+    Executors whose workers come and go also use: `contacts`, the addresses that other machines may
+    reach the scheduler under; `folder`, the kernel's for logs; `demand`, which tells how many Dask
+    tasks of a label run or could run; `on_failure`, to be told that a label will have no worker, and
+    why; `on_waiting`, to be told why there is none yet; and `clusters`, where they leave their own.
     """
 
     client: Any
@@ -27,6 +32,12 @@ class Session:
     labels: Sequence[str]
     security: Any
     interface: str | None
+    contacts: Sequence[str]
+    folder: str
+    demand: Callable[[str], int]
+    on_failure: Callable[[str, ExecutorError], object]
+    on_waiting: Callable[[str], object]
+    clusters: dict[str, Any]
 
 
 @runtime_checkable

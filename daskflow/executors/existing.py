@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -82,19 +83,18 @@ def watch(client: Any, on_lost: Callable[[str], object]) -> Callable[[], None]:
     A client that connects anew has lost all its futures, so the first loss is the end.
     """
     address = client.scheduler.address
-    stopped = threading.Event()
+    stopped = asyncio.Event()
 
     async def look() -> None:
         while client.status == "running":
-            if stopped.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), _LOOK_EVERY_S)
                 return
-            await asyncio.sleep(_LOOK_EVERY_S)
-        if not stopped.is_set():
-            how = f"the connection to the scheduler at {address} was lost"
-            threading.Thread(target=on_lost, args=(how,), daemon=True).start()
+        how = f"the connection to the scheduler at {address} was lost"
+        threading.Thread(target=on_lost, args=(how,), daemon=True).start()
 
     client.loop.add_callback(look)
-    return stopped.set
+    return lambda: client.loop.add_callback(stopped.set)
 
 
 _LOOK_EVERY_S = 0.25

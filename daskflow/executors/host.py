@@ -21,6 +21,7 @@ import pickle
 import select
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ from weakref import WeakSet
 import cloudpickle
 
 from daskflow.errors import SchedulerLost
+from daskflow.worker import board
 
 START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 8.0
@@ -56,17 +58,20 @@ class WorkerSettings:
 
     def plugins(self) -> list[object]:
         """Return the Dask plugins of this worker."""
+        from daskflow.executors.prompt import PromptWorker  # imports distributed
+
         if self.on_start is None:
-            return []
+            return [PromptWorker()]
         from daskflow.executors.startup import StartUp  # imports distributed
 
-        return [StartUp(cloudpickle.dumps(self.on_start), os.getpid())]
+        return [PromptWorker(), StartUp(cloudpickle.dumps(self.on_start), os.getpid())]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerSettings:
-    """The scheduler of a host. `dashboard` is False, or the port to try first."""
+    """The scheduler of a host, and what it listens on. `dashboard` is False, or the port to try first."""
 
+    host: str = "127.0.0.1"
     security: Any
     dashboard: int | bool
     dask_config: Mapping[str, Any]
@@ -193,8 +198,12 @@ def main(descriptor: int) -> None:
     orders = os.fdopen(os.dup(0), "rb")
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    with os.fdopen(descriptor, "wb") as answers:
-        asyncio.run(_Host(orders, answers).serve())
+    with tempfile.TemporaryDirectory(prefix="daskflow-") as folder:
+        os.environ[board.FOLDER] = folder  # of the scheduler, here, and of the workers
+        with os.fdopen(descriptor, "wb") as answers:
+            asyncio.run(_Host(orders, answers).serve())
+    # At once: threads of the scheduler may go on, and are not waited for.
+    os._exit(0)
 
 
 class _Host:
@@ -229,6 +238,8 @@ class _Host:
         import dask  # only in the host
         from distributed import Scheduler  # only in the host
 
+        from daskflow.executors.prompt import PromptScheduler  # imports distributed
+
         dask.config.set(settings.dask_config)
         self._security = settings.security
         # A second kernel on this machine takes another port; that is no news.
@@ -236,12 +247,13 @@ class _Host:
         dashboard = settings.dashboard
         warnings.filterwarnings("ignore", r"Port \d+ is already in use")  # then it takes another
         self._scheduler = Scheduler(
-            host="127.0.0.1",
+            host=settings.host,
             port=0,
             protocol="tls" if self._security else "tcp",
             security=self._security,
             dashboard=dashboard is not False,
             dashboard_address=None if dashboard is False else f"127.0.0.1:{dashboard}",
+            plugins=(PromptScheduler(),),
         )
         await self._scheduler
         self._address = str(self._scheduler.address)
@@ -299,4 +311,3 @@ class _Host:
         with contextlib.suppress(Exception):
             if self._scheduler is not None:
                 await asyncio.wait_for(self._scheduler.close(), 2)
-        os._exit(0)

@@ -34,7 +34,8 @@ class LocalExecutor:
     env
         Environment variables of the workers.
     on_start
-        A function that each worker calls once, before its first call.
+        A function that each worker calls once, before its first call; so does the child process of
+        an isolated call.
     """
 
     label: str = "local"

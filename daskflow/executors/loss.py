@@ -1,28 +1,38 @@
-"""A scheduler plugin: what has been reported finished is not run again when its worker is lost.
+"""A scheduler plugin: what a lost worker had reported, or had not begun, is not made to suffer for it.
 
-Dask runs a lost task again if others on the scheduler still need it. But the values of a Box are at home
-already. So a Box that leaves the memory of all workers becomes a task that answers "not run" for each
-member: whoever needs them is sent again by the kernel, with the values that it has. Likewise a batch whose
-worker died after it had told of some members (`daskflow.worker.handback`).
+Dask runs the tasks of a lost worker again, and lost results that others on the scheduler still need. Of
+batches it does so only where nothing better is known:
+
+- A Box that leaves the memory of all workers becomes a task that answers "not run" for each member: its
+  values are at home already, and whoever needs them is sent again by the kernel, with the values that it
+  has. Likewise a batch whose worker died after it had told of some members (`daskflow.worker.handback`).
+- Of a batch that was running, the board of the dead worker (`daskflow.worker.board`) names the member. The
+  batch answers "not run", "interrupted" for that one: the kernel sends it alone, and the others without it.
+- A batch that had not begun has nothing to do with the death, which is not counted against it.
 """
 
 from __future__ import annotations
 
-import pickle
+import logging
 from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from daskflow.graph import tasks
+from daskflow.worker import board
 from daskflow.worker.batch import lost_batch, run_batch
 from daskflow.worker.handback import TOPIC
 
+logger = logging.getLogger("daskflow.executors")
+
 
 class LossGuard(SchedulerPlugin):
-    """Turns Boxes that are lost into Boxes of "not run"."""
+    """Decides what becomes of the batches of the run `run` when a worker is lost."""
 
-    name = "daskflow-loss-guard"
-    idempotent = True
+    def __init__(self, run: str):
+        self.name = f"daskflow-loss-guard-{run}"
+        self._topic = TOPIC + run
+        self._mark = f"-{run}b"
 
     async def start(self, scheduler: Any) -> None:
         """Remember the scheduler."""
@@ -31,29 +41,47 @@ class LossGuard(SchedulerPlugin):
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Note which batches have reported some of their members before their end."""
-        if topic.startswith(TOPIC):
-            self._reported_in_part.add(pickle.loads(msg).key)
+        if topic != self._topic:
+            return
+        self._reported_in_part.add(msg[0])
+        # The scheduler would keep a thousand such messages, with values of users in them.
+        self._scheduler._broker.truncate(topic)
+
+    def remove_worker(self, scheduler: Any, worker: str, **_kwargs: Any) -> None:
+        """Forget a worker."""
+        board.forget(worker)
 
     def transition(self, key: Any, start: str, finish: str, *_args: Any, **_kwargs: Any) -> None:
         """Watch for a Box that is no longer in memory, and for a batch that was interrupted."""
-        if start == "processing" and key in self._reported_in_part:
-            self._reported_in_part.discard(key)
-            if finish in ("memory", "erred"):
-                return
-        elif start != "memory" or finish != "released":
+        if type(key) is not str or self._mark not in key:
             return
-        state = self._scheduler.tasks.get(key)
-        if state is None:
-            return
-        if start == "memory":
+        if start == "processing":
+            self._left_processing(key, finish)
+        elif start == "memory" and finish == "released":
+            state = self._scheduler.tasks[key]
             # Released because nobody needs it any more: if it ever comes back, it must be run again.
             is_needed = bool(state.who_wants or state.waiters)
-            if not is_needed or not (state.type or "").endswith("outcome.Box"):
-                return
-        spec = state.run_spec
-        if getattr(spec, "func", None) is run_batch:
-            state.run_spec = tasks.task(key, lost_batch, spec.args[0], inputs=_inputs(spec))
+            if is_needed and (state.type or "").endswith("outcome.Box"):
+                _lose(state, None)
+
+    def _left_processing(self, key: str, finish: str) -> None:
+        is_reported = key in self._reported_in_part
+        self._reported_in_part.discard(key)
+        state = self._scheduler.tasks.get(key)
+        if finish in ("memory", "erred") or state is None:
+            return
+        # Dask has counted it already if it leaves for the death of its worker.
+        member = board.member_at_death(key, self._scheduler.workers) if state.suspicious else None
+        if member is not None:
+            state.suspicious = 0
+        is_killer_known = member is not None and member != board.NOTHING
+        if is_reported or is_killer_known:
+            _lose(state, member if is_killer_known else None)
 
 
-def _inputs(spec: Any) -> list[Any]:
-    return [reference.key for reference in spec.args[1:]]
+def _lose(state: Any, killer: int | None) -> None:
+    """Let a task answer that its members were not run."""
+    spec = state.run_spec
+    if getattr(spec, "func", None) is run_batch:
+        inputs = [reference.key for reference in spec.args[1:]]
+        state.run_spec = tasks.task(state.key, lost_batch, spec.args[0], killer, inputs=inputs)

@@ -8,6 +8,8 @@ from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
+from daskflow.worker import isolate
+
 TROUBLE_TOPIC = "daskflow-trouble"
 """Dask event topic that tells of a local worker that could not start."""
 
@@ -28,6 +30,7 @@ class StartUp(WorkerPlugin):
         """Call it; if it raises, say so, since a nanny may hang on its way to, and do not start."""
         try:
             pickle.loads(self._function)()
+            isolate.on_start = self._function
         except Exception as error:
             why = f"on_start: {type(error).__name__}: {error}"
             report = {"host": self._host, "worker": worker.name, "error": why}

@@ -44,6 +44,8 @@ class ThreadExecutor:
     def start(self, session: Session) -> Callable[[], None]:
         from distributed import Worker  # slow to import
 
+        from daskflow.executors.prompt import PromptWorker  # imports distributed
+
         client = session.client
 
         async def start() -> Worker:
@@ -56,6 +58,7 @@ class ThreadExecutor:
                 security=session.security,
                 dashboard=False,
                 host=session.interface,
+                plugins=(PromptWorker(),),
             )
             await worker
             return worker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_WEIGHT_OF_NEW = 0.5
+_HALF_LIFE_CALLS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,9 @@ class Costs:
         for name, (calls, seconds, size) in spent.items():
             new = Cost(seconds / calls, size / calls)
             old = self._known.get(name, new)
+            # One call that happens to take long says little about a thousand others.
+            weight = 1.0 - 0.5 ** (calls / _HALF_LIFE_CALLS)
             self._known[name] = Cost(
-                old.seconds + _WEIGHT_OF_NEW * (new.seconds - old.seconds),
-                old.bytes + _WEIGHT_OF_NEW * (new.bytes - old.bytes),
+                old.seconds + weight * (new.seconds - old.seconds),
+                old.bytes + weight * (new.bytes - old.bytes),
             )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
@@ -68,8 +67,7 @@ def travelling(func: Callable[..., Any], name: str, where: Reference | None) -> 
     if where is not None and not is_users(sys.modules.get(where[0])):
         return None
     try:
-        with _modules_by_value():
-            return _FunctionPickler(name).pickled(func)
+        return _FunctionPickler(name).pickled(func)
     except CapturedFutureError:
         raise
     except Exception as error:
@@ -78,15 +76,51 @@ def travelling(func: Callable[..., Any], name: str, where: Reference | None) -> 
         raise wire.unpicklable(func, f"the function of app {name!r}", error) from error
 
 
-class _FunctionPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
-    def __init__(self, name: str):
-        self._buffer = io.BytesIO()
-        super().__init__(self._buffer, protocol=5)
-        self._name = name
+class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
+    """Pickles a function or class by value, and all that it uses of the user's own modules.
 
-    def pickled(self, func: Callable[..., Any]) -> bytes:
-        self.dump(func)
+    A module is registered with cloudpickle when something of it comes by: looking through all
+    modules beforehand would take longer than a call's way to its worker.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = io.BytesIO()
+        self._registered: list[ModuleType] = []
+        super().__init__(self._buffer, protocol=5)
+
+    def pickled(self, target: object) -> bytes:
+        token = by_value.set(True)
+        try:
+            self.dump(target)
+        finally:
+            for module in self._registered:
+                cloudpickle.unregister_pickle_by_value(module)
+            by_value.reset(token)
         return self._buffer.getvalue()
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, ModuleType):
+            self._take_by_value(obj)
+        elif isinstance(obj, type | FunctionType):
+            self._take_by_value(sys.modules.get(obj.__module__))
+        return super().reducer_override(obj)
+
+    def _take_by_value(self, module: ModuleType | None) -> None:
+        if (
+            type(module) is ModuleType
+            and module.__name__ != "__main__"
+            and module.__name__ in sys.modules
+            and is_users(module)
+            and module.__name__ not in cloudpickle.list_registry_pickle_by_value()
+        ):
+            cloudpickle.register_pickle_by_value(module)
+            self._registered.append(module)
+
+
+class _FunctionPickler(_ByValuePickler):
+    def __init__(self, name: str):
+        super().__init__()
+        self._name = name
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, CallReference):
@@ -123,8 +157,7 @@ def _spare(target: Any) -> tuple[str, str, str, bytes] | None:
     known = _spares.get(target)
     if known is None and (where := reference(target)) is not None:
         try:
-            with _modules_by_value():
-                known = (*where, cloudpickle.dumps(target, protocol=5))
+            known = (*where, _ByValuePickler().pickled(target))
         except Exception:  # noqa: BLE001 # whatever a user's module holds; the reference may do
             return None
         _spares[target] = known
@@ -132,28 +165,6 @@ def _spare(target: Any) -> tuple[str, str, str, bytes] | None:
 
 
 _spares: WeakKeyDictionary[Any, tuple[str, str, str, bytes]] = WeakKeyDictionary()
-
-
-@contextmanager
-def _modules_by_value() -> Iterator[None]:
-    """Let cloudpickle take everything in the user's own modules by value."""
-    modules = [
-        module
-        for name, module in list(sys.modules.items())
-        if type(module) is ModuleType
-        and name != "__main__"
-        and is_users(module)
-        and name not in cloudpickle.list_registry_pickle_by_value()
-    ]
-    token = by_value.set(True)
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
-        by_value.reset(token)
 
 
 __all__ = ["Reference", "SerializationError", "by_value", "pickled", "reference", "travelling"]

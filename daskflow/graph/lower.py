@@ -43,7 +43,8 @@ SpecOf = Callable[[Call], FunctionSpec]
 class Batch:
     """Calls that run as one Dask task, the key of that task, and what its client holds of it.
 
-    `literals` are the large arguments that it takes.
+    `literals` are the large arguments that it takes, `box` is the outcome that came as news, until it
+    is read.
     """
 
     key: str
@@ -54,6 +55,7 @@ class Batch:
     inputs: tuple[Key, ...] = ()
     literals: tuple[Literal, ...] = ()
     is_suspect: bool = False
+    box: Any = None
 
 
 class NotOnItsWay(Exception):

@@ -77,6 +77,18 @@ def high_level_graph(
     return HighLevelGraph(named, {name: set() for name in named})
 
 
+def only_key(expression: Any) -> Key | None:
+    """Return the key of a graph of one task, on its way to a scheduler; None for any other."""
+    layers: Mapping[str, Any] = getattr(getattr(expression, "hlg", None), "layers", {})
+    if len(layers) != 1:
+        return None
+    (layer,) = layers.values()
+    if type(layer) is not MaterializedLayer or len(layer) != 1:
+        return None
+    key: Key = next(iter(layer))
+    return key
+
+
 class Binding(Protocol):
     """What stands behind the task of a call in a graph that is not ours."""
 

@@ -4,15 +4,19 @@ Dask from 2026 on knows how to take them in ``submit``; no version does in ``gat
 
 A client pickles a graph under a lock that its event loop needs, too. Pickling a graph with our calls in
 it may have to wait for one (a join's), hence for the loop, so the graph is pickled before.
+
+A graph of one task needs no ordering, for which the scheduler would change threads twice.
 """
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections.abc import Callable
 from typing import Any
 
 from daskflow.futures.appfuture import AppFuture
+from daskflow.graph import tasks
 from daskflow.kernel.exposing import noting
 
 
@@ -35,7 +39,11 @@ def teach(client: Any) -> Callable[[], None]:
 
     graph_to_futures = client._graph_to_futures
 
+    may_order = "internal_priority" in inspect.signature(graph_to_futures).parameters
+
     def taught_graph_to_futures(expr: Any, *args: Any, **kwargs: Any) -> Any:
+        if may_order and (key := tasks.only_key(expr)) is not None:
+            kwargs["internal_priority"] = {key: 0}
         return graph_to_futures(_Pickled(expr), *args, **kwargs)
 
     client.submit, client.map, client.gather = taught_submit, taught_map, taught_gather

@@ -32,7 +32,16 @@ from daskflow.kernel.retry import Final, RetryRules
 from daskflow.worker.attempt import NO_EXTRAS
 from daskflow.worker.batch import attach_report, summarize
 from daskflow.worker.handback import HandBack
-from daskflow.worker.outcome import REMOTE, Blocked, Box, Failed, Joined, LargeBox, NotRun
+from daskflow.worker.outcome import (
+    REMOTE,
+    Blocked,
+    Box,
+    Failed,
+    Interrupted,
+    Joined,
+    LargeBox,
+    NotRun,
+)
 
 logger = logging.getLogger("daskflow.kernel")
 
@@ -157,6 +166,10 @@ class Collector:
             )
             (summary,) = self._client.get(graph, [key], sync=False)
             self._dispatcher.completions.watch([(summary, _Summary(batch, summary))])
+        elif batch.box is not None:
+            box, batch.box = batch.box, None
+            self._dispatcher.costs.observe(box.spent)
+            self._read(batch, box.entries, settlements)
         else:
             boxes.append((future, batch))
 
@@ -171,15 +184,21 @@ class Collector:
                 self._read(batch, [outcome] * len(batch.calls), settlements)
         self._settle(settlements)
 
+    def take_news(self, key: str, box: Box) -> None:
+        """Keep the outcome of a batch until Dask says that it has ended (in the thread)."""
+        batch = self._dispatcher.outstanding.get(key)
+        if batch is not None:
+            batch.box = box
+
     def hand_back(self, told: HandBack) -> None:
         """Take what a batch that runs long has done, and what it gives up (in the thread)."""
         settlements: list[Settlement] = []
         with self._dispatcher.lock:
-            self._dispatcher.costs.observe({told.app_name: (1, told.seconds, 0)})
+            self._dispatcher.costs.observe(told.spent)
             batch = self._dispatcher.outstanding.get(told.key)
             if batch is None:
                 return
-            for call, entry in zip(batch.calls, told.ended, strict=False):
+            for call, entry in zip(batch.calls[told.first :], told.ended, strict=False):
                 if call.batch is batch and not call.is_final:
                     self._read_entry(call, entry, settlements)
             for call in batch.calls[told.revoked_from :]:
@@ -202,10 +221,12 @@ class Collector:
         kind = type(entry)
         if kind is Failed:
             self._read_failure(call, entry, settlements)  # type: ignore[arg-type] # just tested
-        elif kind is NotRun and self._dispatcher.is_exposed(call):
+        elif isinstance(entry, NotRun) and self._dispatcher.is_exposed(call):
             self._dispatcher.watch_exposed(call)
         elif kind is Blocked or kind is NotRun:
             self._dispatcher.again([call])
+        elif kind is Interrupted:
+            self._dispatcher.again_after_death(call)
         elif kind is Joined:
             settlements += self._joins.expand(call, entry)  # type: ignore[arg-type] # just tested
         elif isinstance(entry, DependencyError):

@@ -146,6 +146,15 @@ class Dispatcher:
             self._sender.suspects.update(calls)
             self.again(calls)
 
+    def again_after_death(self, call: Call) -> None:
+        """Take back a call that a worker was running when it died: the first time, to be sent alone."""
+        with self.lock:
+            if call in self._sender.alone:
+                self.again_isolated([call])
+            else:
+                self._sender.alone.add(call)
+                self.again([call])
+
     def next_pause_s(self) -> float | None:
         """Return in how many seconds a paused call is due; None if none is paused."""
         with self.lock:
@@ -171,6 +180,17 @@ class Dispatcher:
             sent = itertools.chain.from_iterable(b.calls for b in self.outstanding.values())
             here = itertools.chain(sent, self._recorded.copy(), self._ready, self._waiting)
             return [call for call in dict.fromkeys(here) if not call.is_final]
+
+    def demand(self, label: str) -> int:
+        """Return how many Dask tasks for workers of `label` run, or could run had they workers."""
+        with self.lock:
+            running = sum(
+                batch.label in (None, label)
+                and not any(key in self.outstanding for key in batch.inputs)
+                for batch in self.outstanding.values()
+            )
+            # What is ready but here waits for room on the scheduler: whose it is matters little.
+            return running + math.ceil(len(self._ready) / max(1.0, self._sender.calls_per_task))
 
     # ---- sending them -----------------------------------------------------------------------
 

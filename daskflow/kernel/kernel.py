@@ -15,6 +15,7 @@ import os
 import pickle
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -43,14 +44,15 @@ from daskflow.kernel.client import teach
 from daskflow.kernel.collector import Collector
 from daskflow.kernel.dispatcher import Dispatcher
 from daskflow.kernel.interrupts import Interrupts
-from daskflow.kernel.opening import OpenSession
+from daskflow.kernel.opening import KernelSide, OpenSession
 from daskflow.kernel.placing import Placing
 from daskflow.kernel.retry import RetryRules
 from daskflow.kernel.unasked import UnaskedFailures
-from daskflow.logs import new_run_folder, set_file_logger
+from daskflow.logs import log_to, new_run_folder
 from daskflow.retries import as_retry
 from daskflow.worker.batch import pick
-from daskflow.worker.handback import TOPIC
+from daskflow.worker.handback import TOPIC, Message
+from daskflow.worker.news import NEWS_TOPIC
 from daskflow.worker.outcome import Outcome
 from daskflow.worker.running import interrupt_all, is_inside_call
 
@@ -77,6 +79,7 @@ class DataFlowKernel:
         self._pid = os.getpid()
         self._run = process.run
         self._closed = False
+        self._is_open = False
         self._lost: ExecutorError | None = None
         self._close_lock = threading.Lock()
         self._is_eager = config.submit == "eager"
@@ -84,9 +87,17 @@ class DataFlowKernel:
         self.run_dir: Path = new_run_folder(config.run_dir)
         self._stop_log: Callable[[], None] = lambda: None
         if config.log_level is not None:
-            self._stop_log = set_file_logger(self.run_dir / "daskflow.log", config.log_level)
+            self._stop_log = log_to(self.run_dir / "daskflow.log", config.log_level)
         try:
-            self._session = OpenSession(config)
+            self._session = OpenSession(
+                config,
+                KernelSide(
+                    folder=str(self.run_dir),
+                    demand=self._demand,
+                    on_failure=self._on_executor_failed,
+                    on_waiting=_tell,
+                ),
+            )
         except BaseException:
             self._stop_log()
             raise
@@ -99,16 +110,22 @@ class DataFlowKernel:
         self._interrupts = Interrupts(self.client)
         self._unteach = teach(self.client)
         self._collector.start()
-        self.client.subscribe_topic(TOPIC + process.run, self._on_hand_back)
+        self._session.subscribe(TOPIC + process.run, self._on_hand_back)
+        self._session.subscribe(NEWS_TOPIC + process.run, self._on_news)
         self._session.watch(lambda how: self._on_lost(SchedulerLost(how)))
+        self._hear_of_trouble()
+        self._is_open = True
+        logger.info("kernel loaded: %s, logs in %s", config.executors, self.run_dir)
+
+    def _hear_of_trouble(self) -> None:
+        """Learn of local workers that cannot start."""
         if self._session.host is not None:
             from daskflow.executors.startup import TROUBLE_TOPIC  # imports distributed
 
             self._not_started: set[str] = set()
-            self.client.subscribe_topic(TROUBLE_TOPIC, self._on_trouble)
+            self._session.subscribe(TROUBLE_TOPIC, self._on_trouble)
             for event in self.client.get_events(TROUBLE_TOPIC):  # before we listened
                 self._on_trouble(event)
-        logger.info("kernel loaded: %s, logs in %s", config.executors, self.run_dir)
 
     # ---- for futures (the protocol `daskflow.futures.recording.Owner`) ----------------------
 
@@ -252,6 +269,17 @@ class DataFlowKernel:
         self._check_usable()
         self._flush_and_wait()
 
+    def explain(self) -> str:
+        """Say what the blocks of each `BlockExecutor` do, and why nothing is running if nothing is."""
+        return "\n".join(
+            f"{label}: {cluster.explain()}" for label, cluster in self._session.clusters.items()
+        )
+
+    @property
+    def clusters(self) -> Mapping[str, Any]:
+        """The `jobqueue_sites.BlockCluster` of each `BlockExecutor`, by label."""
+        return self._session.clusters
+
     def wait_for_current_tasks(self, timeout: float | None = None) -> None:
         """Run and wait for all calls recorded so far.
 
@@ -385,12 +413,16 @@ class DataFlowKernel:
         """End calls, and what follows from their end."""
         todo = list(settlements)
         while todo:
+            for call, state, value in todo:
+                if state is State.FAILED and not call.is_final:
+                    self._failures.add(call, value)  # before somebody can have seen it
             settling.settle(todo)
             for call, state, value in todo:
-                if state is State.FAILED and call.value is value:
-                    self._failures.add(call, value)
-                    if self._dispatcher.is_exposed(call):  # Dask shows it
-                        self._failures.seen(value)
+                # It had ended otherwise, or Dask shows the failure.
+                if state is State.FAILED and (
+                    call.value is not value or self._dispatcher.is_exposed(call)
+                ):
+                    self._failures.seen(value)
             todo = self._followers([settlement[0] for settlement in todo])
 
     def _followers(self, calls: Sequence[Call]) -> list[Settlement]:
@@ -422,9 +454,37 @@ class DataFlowKernel:
         logger.error("%s", error)
         self._settle([(call, State.FAILED, error) for call in self._unfinished()])
 
-    def _on_hand_back(self, event: tuple[float, bytes]) -> None:
+    def _demand(self, label: str) -> int:
+        """Return how many Dask tasks run or could run on the executor `label`."""
+        return self._dispatcher.demand(label) if self._is_open else 0
+
+    def _on_executor_failed(self, label: str, error: ExecutorError) -> None:
+        """Fail the calls that can run nowhere but on executors that failed."""
+        labels = [executor.label for executor in self.config.executors]
+
+        def fail() -> None:
+            failed = []
+            for call in self._unfinished():
+                wanted = labels if call.options.executors == "all" else call.options.executors
+                if call.label == label or set(wanted) <= {label}:
+                    failed.append(call)
+            batches = {
+                call.batch.key: call.batch for call in failed if call.state is State.SUBMITTED
+            }
+            self._settle([(call, State.FAILED, error) for call in failed])
+            for batch in batches.values():
+                self._end_on_workers(batch.calls, batch)
+
+        self._dispatcher.completions.call_soon(fail)
+
+    def _on_hand_back(self, event: tuple[float, Message]) -> None:
         self._dispatcher.completions.call_soon(
-            lambda: self._collector.hand_back(pickle.loads(event[1]))
+            lambda: self._collector.hand_back(pickle.loads(event[1][1]))
+        )
+
+    def _on_news(self, event: tuple[float, bytes]) -> None:
+        self._dispatcher.completions.call_soon(
+            lambda: self._collector.take_news(*pickle.loads(event[1]))
         )
 
     def _on_trouble(self, event: tuple[float, dict[str, Any]]) -> None:
@@ -440,3 +500,10 @@ class DataFlowKernel:
                 label = executor.label
                 why = f"no worker of executor {label!r} could start; the last: {report['error']}"
                 self._on_lost(ExecutorError(why))
+
+
+def _tell(why: str) -> None:
+    """Tell the user why nothing runs yet; a thread of Dask's loop calls this."""
+    logger.warning("no worker yet: %s", why)
+    with contextlib.suppress(UserWarning):  # where warnings are errors: they are none of Dask's
+        warnings.warn(f"calls wait, and no worker is there yet: {why}", UserWarning, stacklevel=2)

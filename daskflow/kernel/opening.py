@@ -6,17 +6,22 @@ import contextlib
 import logging
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from importlib import metadata, util
 from typing import Any
 
 from daskflow.config import Config
-from daskflow.errors import VersionMismatch
-from daskflow.executors import ExistingExecutor, LocalExecutor
+from daskflow.errors import ExecutorError, VersionMismatch
+from daskflow.executors import BlockExecutor, ExistingExecutor, LocalExecutor
 from daskflow.executors.base import LABEL_CAPACITY, Session
+from daskflow.executors.blocks import common_host
 from daskflow.executors.existing import watch
 from daskflow.executors.host import HostProcess, SchedulerSettings
+from daskflow.futures.recording import process
 from daskflow.graph import tasks
 from daskflow.graph.lower import label_resource
+from jobqueue_sites.address import contact_addresses
 
 logger = logging.getLogger("daskflow.kernel")
 _DASHBOARD_PORT = 8787
@@ -29,10 +34,21 @@ _VERSIONS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class KernelSide:
+    """What executors ask of the kernel (see `Session`)."""
+
+    folder: str
+    demand: Callable[[str], int]
+    on_failure: Callable[[str, ExecutorError], object]
+    on_waiting: Callable[[str], object]
+
+
 class OpenSession:
     """A running scheduler with the executors of a Config."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, kernel: KernelSide):
+        self.clusters: dict[str, Any] = {}
         self._closers: list[Callable[[], object]] = []
         self.host: HostProcess | None = None
         existing = next((e for e in config.executors if isinstance(e, ExistingExecutor)), None)
@@ -41,19 +57,19 @@ class OpenSession:
         try:
             if existing is None:
                 self.host = self._start_host()
-                self.client = _own_client(self.host, config)
+                self.client, contacts = _own_client(self.host, config)
                 self._closers.append(self._close_client)
+                is_ours = True
             else:
                 self.client, is_ours = existing.connect()
                 if is_ours:
                     self._closers.append(self._close_client)
                 check_versions(self.client)
+                contacts = [self._address]
                 if any(isinstance(e, LocalExecutor) for e in config.executors):
                     self.host = self._start_host()
                     self.host.join_scheduler(self._address, self.client.security)
-            from daskflow.executors.loss import LossGuard  # imports distributed
-
-            self.client.register_plugin(LossGuard())
+            self._register_plugins(is_ours=is_ours)
             self._closers.append(self._keep_order())
             session = Session(
                 client=self.client,
@@ -62,6 +78,12 @@ class OpenSession:
                 labels=self.labels,
                 security=self.client.security,
                 interface="127.0.0.1" if "127.0.0.1" in self._address else None,
+                contacts=contacts,
+                folder=kernel.folder,
+                demand=kernel.demand,
+                on_failure=kernel.on_failure,
+                on_waiting=kernel.on_waiting,
+                clusters=self.clusters,
             )
             for executor in config.executors:
                 self._closers.append(executor.start(session))
@@ -117,19 +139,49 @@ class OpenSession:
         with contextlib.suppress(TimeoutError):
             self.client.close(timeout=2)
 
+    def _register_plugins(self, *, is_ours: bool) -> None:
+        from daskflow.executors.loss import LossGuard  # imports distributed
+        from daskflow.executors.news import NewsTeller  # as above
+        from daskflow.executors.prompt import shorten  # as above
+        from daskflow.executors.waiting import Mover  # as above
+
+        if is_ours:
+            shorten(self.client.scheduler_comm)
+        for plugin in (LossGuard(process.run), Mover(process.run)):
+            self.client.register_plugin(plugin)
+            self._closers.append(partial(self._unregister, plugin.name))
+        self.client.register_plugin(NewsTeller())
+
+    def subscribe(self, topic: str, handler: Callable[[Any], object]) -> None:
+        """Call `handler` with each event of a topic of the scheduler, until `close`."""
+        handlers = [handler]
+        self.client.subscribe_topic(topic, lambda event: handlers and handlers[0](event))
+        self._closers.append(handlers.clear)  # a client never forgets what it calls
+        if not self.owns_scheduler:
+            self._closers.append(lambda: self.client.unsubscribe_topic(topic))
+
+    def _unregister(self, plugin: str) -> None:
+        """Leave a scheduler that is not ours as it was."""
+        if not self.owns_scheduler:
+            self.client.unregister_scheduler_plugin(plugin)
+
     def _keep_order(self) -> Callable[[], object]:
         kept = contextlib.ExitStack()
         kept.enter_context(tasks.order_kept())
         return kept.close
 
 
-def _own_client(host: HostProcess, config: Config) -> Any:
+def _own_client(host: HostProcess, config: Config) -> tuple[Any, list[str]]:
+    """Start the scheduler; return a client of it, and the addresses that other machines reach it under."""
     from distributed import Client  # slow to import: the host starts meanwhile
     from distributed.security import Security  # as above
 
     security = Security.temporary() if config.encrypted else None
+    elsewhere = [e for e in config.executors if isinstance(e, BlockExecutor)]
+    listening = common_host(elsewhere, encrypted=config.encrypted)
     address = host.start_scheduler(
         SchedulerSettings(
+            host=listening,
             security=security,
             dashboard=_DASHBOARD_PORT if config.dashboard else False,
             dask_config={
@@ -140,7 +192,8 @@ def _own_client(host: HostProcess, config: Config) -> Any:
             },
         )
     )
-    return Client(address, security=security, timeout="30s")
+    client = Client(address, security=security, timeout="30s")
+    return client, contact_addresses(address, listening)
 
 
 def check_versions(client: Any) -> None:

@@ -128,16 +128,22 @@ def failed(
     return Failed(record, report, attempts, retryable)
 
 
+def this_worker() -> Any | None:
+    """Return the Dask worker of this thread; None if it is no worker's."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import get_worker  # only where it is loaded anyway
+
+    try:
+        return get_worker()
+    except (ValueError, AttributeError):
+        return None
+
+
 def worker_name() -> str:
     """Name the Dask worker of this thread, else this process."""
-    if "distributed" in sys.modules:
-        from distributed import get_worker  # only where it is loaded anyway
-
-        try:
-            return str(get_worker().name)
-        except (ValueError, AttributeError):
-            pass
-    return f"pid-{os.getpid()}"
+    worker = this_worker()
+    return f"pid-{os.getpid()}" if worker is None else str(worker.name)
 
 
 def _attempt(

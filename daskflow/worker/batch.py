@@ -12,22 +12,35 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from daskflow.errors import DeserializationError, WorkerLost
-from daskflow.worker import handback, wire
-from daskflow.worker.attempt import NO_EXTRAS, Extras, failed, run_call, with_values
+from daskflow.errors import DeserializationError
+from daskflow.worker import board, handback, news, wire
+from daskflow.worker.attempt import (
+    NO_EXTRAS,
+    Extras,
+    run_call,
+    this_worker,
+    with_values,
+)
 from daskflow.worker.functions import FunctionSpec
-from daskflow.worker.isolate import give, how_it_ended, start_child
-from daskflow.worker.keys import call_key, clean_name
-from daskflow.worker.outcome import Blocked, Box, Failed, Joined, NotRun, Outcome, boxed, summarized
+from daskflow.worker.outcome import (
+    Blocked,
+    Box,
+    Failed,
+    Interrupted,
+    Joined,
+    NotRun,
+    Outcome,
+    Spent,
+    boxed,
+    summarized,
+)
 from daskflow.worker.wire import size_bytes
 
 Arguments = Callable[[], tuple[Sequence[Any], Mapping[str, Any]]]
@@ -110,97 +123,83 @@ def _loaded_function(data: bytes) -> FunctionSpec:
 def run_batch(payload: bytes, *values: object) -> Box:
     """Run the members of a batch in order and return their outcomes; raise nothing."""
     order = Order.loaded(payload)
-    if order.is_suspect:
-        return run_suspects(payload, order, values)
     entries: list[object] = []
     counts = [0] * len(order.functions)
     seconds = [0.0] * len(order.functions)
     sizes = [0] * len(order.functions)
-    begun_s = then_s = time.perf_counter()
-    with _claims(order, entries) as claims:
+
+    def spent() -> Spent:
+        columns = zip(order.functions, counts, seconds, sizes, strict=True)
+        return {spec.name: (n, s, b) for spec, n, s, b in columns if n}
+
+    with _claims(order, entries, spent) as claims:
+        if order.is_suspect:
+            from daskflow.worker.suspects import run_suspects  # rarely needed
+
+            return run_suspects(payload, order, values, entries, claims)
+        begun_s = then_s = time.perf_counter()
         for index, member in enumerate(order.members):
             if then_s - begun_s > handback.LONG_S:
                 break
             if claims is not None and not claims.begin(index, then_s):
                 break
-            entry = _run_member(order, member, values, entries)
+            entry = run_member(order, member, values, entries)
             entries.append(entry)
             now_s = time.perf_counter()
             which = member.function
             counts[which] += 1
-            seconds[which] += now_s - then_s
+            # How long a long call takes says little about the others: it counts as no more than long.
+            seconds[which] += min(now_s - then_s, handback.LONG_S)
             sizes[which] += size_bytes(entry)
             then_s = now_s
-    entries += [NOT_RUN] * (len(order.members) - len(entries))
-    spent = {
-        spec.name: (n, s, b)
-        for spec, n, s, b in zip(order.functions, counts, seconds, sizes, strict=True)
-        if n
-    }
-    return boxed(entries, spent)
+    box = boxed(filled(order, entries), spent(), sum(sizes))
+    news.keep(order.run, order.key, box)
+    return box
+
+
+def filled(order: Order, entries: list[object]) -> list[object]:
+    """Return the entries of a Box, given those of the members that were begun."""
+    return entries + [NOT_RUN] * (len(order.members) - len(entries))
 
 
 @contextmanager
-def _claims(order: Order, entries: list[object]) -> Iterator[handback.Claims | None]:
-    """Let the watcher look at a batch of several members while it runs."""
-    tell = handback.teller(order.run) if len(order.members) > 1 else None
-    if tell is None:
+def _claims(
+    order: Order, entries: list[object], spent: Callable[[], Spent]
+) -> Iterator[handback.Claims | None]:
+    """Publish what a batch runs, and let the watcher look at it if it has several members."""
+    worker = this_worker() if order.key else None
+    if worker is None:
         yield None
         return
-    claims = handback.Claims(
-        order.key,
-        entries,
-        len(order.members),
-        lambda index: order.functions[order.members[index].function].name,
-        tell,
-    )
-    handback.watcher.watch(claims)
-    try:
-        yield claims
-    finally:
-        handback.watcher.forget(claims)
+    topic = handback.TOPIC + order.run
+    with board.shown(worker.address, order.key) as shown:
+        claims = handback.Claims(
+            key=order.key,
+            entries=entries,
+            members=len(order.members),
+            app_of=lambda index: order.functions[order.members[index].function].name,
+            spent=spent,
+            tell=lambda message: worker.log_event(topic, message),
+            shown=shown,
+        )
+        if len(order.members) > 1:
+            handback.watcher.watch(claims)
+        try:
+            yield claims
+        finally:
+            handback.watcher.forget(claims)
 
 
-def lost_batch(payload: bytes, *_values: object) -> Box:
-    """Stand for a batch whose Box was lost: none of its members is run."""
-    order = Order.loaded(payload)
-    return Box([NOT_RUN] * len(order.members))
+def lost_batch(payload: bytes, killer: int | None, *_values: object) -> Box:
+    """Stand for a batch whose Box was lost: none of its members is run.
 
-
-def run_suspects(payload: bytes, order: Order, values: Sequence[object]) -> Box:
-    """Run a batch, one of whose members may kill its process, in child processes.
-
-    A child runs the members one after the other and tells the outcome of each. If it dies, the one it
-    was running is to blame, and another child goes on with the next.
+    `killer` is the member that its worker was running when it died, if that is known.
     """
-    entries: list[object] = []
-    while len(entries) < len(order.members):
-        child, answers = start_child("daskflow.worker.batch:serve_suspects")
-        with answers:
-            give(child, wire.dumps((payload, values, entries)))
-            with suppress(EOFError, pickle.UnpicklingError):
-                while True:
-                    entries.append(pickle.load(answers))
-            exitcode = child.wait()
-        if len(entries) < len(order.members):
-            member = order.members[len(entries)]
-            spec = order.functions[member.function]
-            error = WorkerLost(spec.name, how_it_ended(exitcode))
-            key = call_key(clean_name(spec.name), order.run, member.number)
-            entries.append(failed(spec, key, error, 1))
-    return boxed(entries, {})
-
-
-def serve_suspects(descriptor: int) -> None:
-    """Run the rest of a suspect batch and write each outcome to `descriptor` (in the child)."""
-    os.set_inheritable(descriptor, False)
-    payload, values, entries = pickle.load(sys.stdin.buffer)  # our own parent
     order = Order.loaded(payload)
-    with os.fdopen(descriptor, "wb") as answers:
-        for member in order.members[len(entries) :]:
-            entries.append(_run_member(order, member, values, entries))
-            answers.write(wire.dumps(entries[-1]))
-            answers.flush()
+    entries: list[object] = [NOT_RUN] * len(order.members)
+    if killer is not None:
+        entries[killer] = Interrupted()
+    return Box(entries)
 
 
 def run_alone(payload: bytes, *values: object) -> object:
@@ -249,9 +248,10 @@ def attach_report(error: BaseException, entry: Failed) -> None:
     error.add_note(str(entry.report))
 
 
-def _run_member(
+def run_member(
     order: Order, member: Member, values: Sequence[object], entries: Sequence[object]
 ) -> object:
+    """Run one member; `entries` are the outcomes of those before it."""
     spec = order.functions[member.function]
     found: list[object] = []
     for ref in member.refs:

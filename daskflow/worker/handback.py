@@ -12,10 +12,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from daskflow.worker import wire
+from daskflow.worker.outcome import Spent
 
 logger = logging.getLogger("daskflow.worker")
 TOPIC = "daskflow-hand-back-"
@@ -23,45 +23,82 @@ TOPIC = "daskflow-hand-back-"
 LONG_S = 0.1
 _LOOK_EVERY_S = 0.05
 _MOST_BYTES = 2**18
+Message = tuple[str, bytes]
+"""The key of the batch, and its `HandBack`, which only the kernel opens."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandBack:
-    """What a worker tells of a batch that runs long.
+    """What a worker tells of a batch before its end.
 
-    `ended` are the outcomes of its first members (empty if they are too large for a message), then
-    one member runs (of the app `app_name`, for `seconds` so far), and those from `revoked_from` on
-    will not be run.
+    `ended` are outcomes of its members from `first` on (none if they are too large for a message);
+    those from `revoked_from` on will not be run. `spent` is what its calls have cost so far.
     """
 
     key: str
+    first: int
     ended: tuple[object, ...]
     revoked_from: int
-    app_name: str
-    seconds: float
+    spent: Spent = field(default_factory=dict)
 
 
 class Claims:
-    """Who may begin which member of a running batch: its own thread, until the watcher says no."""
+    """Who may begin which member of a running batch: its own thread, until the watcher says no.
 
-    __slots__ = ("_app_of", "_begun_s", "_current", "_entries", "_key", "_limit", "_lock", "_tell")
+    Parameters
+    ----------
+    key
+        Of the batch.
+    entries
+        The outcomes of its members so far; grows.
+    members
+        How many it has.
+    app_of
+        Names the app of a member.
+    spent
+        Gives what the members in `entries` have cost.
+    tell
+        Sends a message to the kernel.
+    shown
+        Where the running member is published (`daskflow.worker.board`).
+    """
 
-    def __init__(
+    __slots__ = (
+        "_app_of",
+        "_begun_s",
+        "_current",
+        "_entries",
+        "_key",
+        "_limit",
+        "_lock",
+        "_shown",
+        "_spent",
+        "_tell",
+        "_told",
+    )
+
+    def __init__(  # noqa: PLR0913 # made in one place
         self,
+        *,
         key: str,
         entries: Sequence[object],
         members: int,
         app_of: Callable[[int], str],
-        tell: Callable[[bytes], object],
+        spent: Callable[[], Spent],
+        tell: Callable[[Message], object],
+        shown: memoryview,
     ):
         self._key = key
         self._entries = entries
-        self._limit = members
         self._app_of = app_of
+        self._limit = members
+        self._spent = spent
         self._tell = tell
+        self._shown = shown
         self._lock = threading.Lock()
         self._current = -1
         self._begun_s = 0.0
+        self._told = 0
 
     def begin(self, member: int, now_s: float) -> bool:
         """Claim a member, at `now_s` of `time.perf_counter`; False if it has been taken back."""
@@ -70,22 +107,40 @@ class Claims:
                 return False
             self._current = member
             self._begun_s = now_s
+            self._shown[0] = member
             return True
+
+    def tell_ended(self) -> None:
+        """Tell what has ended; no member runs until the next is claimed."""
+        with self._lock:
+            self._current = -1
+            self._shown[0] = -1
+            if len(self._entries) > self._told:
+                self._send(len(self._entries), {})
 
     def look(self, now_s: float) -> bool:
         """Take back what has not begun if a member runs long; return whether to look again."""
         with self._lock:
+            current = self._current
             seconds = now_s - self._begun_s
-            if self._current < 0 or seconds < LONG_S:
+            if current < 0 or seconds < LONG_S:
                 return True
-            current, self._limit = self._current, self._current + 1
-            ended = tuple(self._entries[:current])
-        if sum(map(wire.size_bytes, ended)) > _MOST_BYTES:
-            ended = ()
-        app_name = self._app_of(current)
-        told = HandBack(self._key, ended, current + 1, app_name, seconds)
-        self._tell(wire.dumps(told))
-        return False
+            self._limit = current + 1
+            spent = dict(self._spent())
+            name = self._app_of(current)
+            calls, before_s, size = spent.get(name, (0, 0.0, 0))
+            spent[name] = calls + 1, before_s + min(seconds, LONG_S), size
+            self._send(current, spent)
+            return False
+
+    def _send(self, ended: int, spent: Spent) -> None:
+        """Tell the outcomes of the members before `ended`, what is taken back, what it cost."""
+        entries = tuple(self._entries[self._told : ended])
+        if sum(map(wire.size_bytes, entries)) > _MOST_BYTES:
+            entries = ()
+        told = HandBack(self._key, self._told, entries, self._limit, spent)
+        self._told = ended
+        self._tell((self._key, wire.dumps(told)))
 
 
 class _Watcher:
@@ -139,14 +194,3 @@ def _forget_after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)
-
-
-def teller(run: str) -> Callable[[bytes], Any] | None:
-    """Return what sends a message to the kernel of `run`; None outside a Dask worker."""
-    from distributed import get_worker
-
-    try:
-        worker = get_worker()
-    except ValueError:
-        return None
-    return lambda message: worker.log_event(TOPIC + run, message)

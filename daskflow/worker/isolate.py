@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,8 @@ from daskflow.worker.running import Guard
 if TYPE_CHECKING:
     from daskflow.worker.attempt import Extras
 
+on_start: bytes | None = None
+"""The pickled start-up function of this worker, if it has one: its children call it as well."""
 _CHILD = (
     "import sys; sys.path[:] = sys.argv[3:]; import importlib; "
     "module, name = sys.argv[1].split(':'); "
@@ -52,8 +55,7 @@ def run_isolated(
     args, kwargs = arguments()
     order = wire.dumps((replace(spec, isolate=False), key, args, dict(kwargs), extras))
     child, answers = start_child("daskflow.worker.isolate:serve")
-    with answers, Guard(key, walltime_s) as guard:
-        guard.attach(child)
+    with answers, Guard(key, walltime_s, child) as guard:
         give(child, order)
         answer = answers.read()
         exitcode = child.wait()
@@ -71,7 +73,8 @@ def run_isolated(
 def start_child(serve: str) -> tuple[subprocess.Popen[bytes], BinaryIO]:
     """Start a child that runs the function `serve` (``"module:name"``) of a descriptor.
 
-    Returns the child and what it writes to that descriptor.
+    Returns the child and what it writes to that descriptor. It opens with `open_orders` what is
+    written to its stdin.
     """
     readable, writable = os.pipe()
     try:
@@ -83,7 +86,22 @@ def start_child(serve: str) -> tuple[subprocess.Popen[bytes], BinaryIO]:
         )
     finally:
         os.close(writable)
+    assert child.stdin is not None
+    with suppress(BrokenPipeError):
+        pickle.dump(on_start, child.stdin)
     return child, os.fdopen(readable, "rb")
+
+
+def open_orders() -> BinaryIO:
+    """Return what a child has been given on stdin, once its worker's start-up function has run."""
+    orders = os.fdopen(os.dup(0), "rb")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)  # what the calls read from stdin must not be ours
+    os.close(null)
+    function = pickle.load(orders)  # our own parent
+    if function is not None:
+        pickle.loads(function)()
+    return orders
 
 
 def give(child: subprocess.Popen[bytes], order: bytes) -> None:
@@ -91,6 +109,13 @@ def give(child: subprocess.Popen[bytes], order: bytes) -> None:
     assert child.stdin is not None
     with suppress(BrokenPipeError), child.stdin:
         child.stdin.write(order)
+
+
+def kill_group(child: subprocess.Popen[bytes]) -> None:
+    """End a child and all that it started, and wait for it."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
 
 
 def how_it_ended(exitcode: int) -> str:
@@ -108,7 +133,8 @@ def serve(descriptor: int) -> None:
     from daskflow.worker.attempt import run_function  # a cycle
 
     os.set_inheritable(descriptor, False)
-    spec, key, args, kwargs, extras = pickle.load(sys.stdin.buffer)  # our own parent
+    with open_orders() as orders:
+        spec, key, args, kwargs, extras = pickle.load(orders)  # our own parent
     try:
         with Guard(key) as guard:
             function = load_function(spec)

@@ -2,7 +2,7 @@
 
 ::
 
-    Box ──► [ value | Failed | Blocked | NotRun | Joined, ... ]     one entry for each member
+    Box ──► [ value | Failed | Blocked | NotRun | Interrupted | Joined, ... ]    one for each member
 
 A batch never raises: a member that fails leaves a `Failed` in its place, one whose argument has no
 value a `Blocked`. `LargeBox` is a Box that stays on its worker until somebody asks; its type alone
@@ -46,6 +46,11 @@ class NotRun(Outcome):
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupted(NotRun):
+    """The call has no outcome: its worker died while it ran it, of whatever cause."""
+
+
+@dataclass(frozen=True, slots=True)
 class Joined(Outcome):
     """The body of a join app ran: `description` is the pickle of what it recorded.
 
@@ -62,7 +67,8 @@ class Joined(Outcome):
 
 
 Spent = dict[str, tuple[int, float, int]]
-"""Of each app in a batch: how many calls ran, their seconds, the bytes of their results."""
+"""Of each app in a batch: how many calls ran, their seconds (a long one's cut off at 0.1), the bytes of
+their results."""
 
 
 class Box:
@@ -93,10 +99,9 @@ class LargeBox(Box):
     __slots__ = ()
 
 
-def boxed(entries: list[object], spent: Spent) -> Box:
-    """Return the Box for `entries`, a LargeBox where they are large."""
-    is_large = sum(size for _, _, size in spent.values()) > wire.LARGE_BYTES
-    return LargeBox(entries, spent) if is_large else Box(entries, spent)
+def boxed(entries: list[object], spent: Spent, size_bytes: int) -> Box:
+    """Return the Box for `entries` of `size_bytes` together, a LargeBox if that is much."""
+    return (LargeBox if size_bytes > wire.LARGE_BYTES else Box)(entries, spent)
 
 
 class Remote(Outcome):

@@ -41,20 +41,30 @@ class CallInterrupted(BaseException):
 
 
 class Guard:
-    """Make an attempt visible to `interrupt` and limit its time. Use with ``with``."""
+    """Make an attempt visible to `interrupt` and limit its time. Use with ``with``.
+
+    `process`, a leader of its own process group, does the work if it is given.
+    """
 
     __slots__ = ("_closed", "_process", "key", "reason", "thread_id", "walltime_s")
 
-    def __init__(self, key: str, walltime_s: float | None = None):
+    def __init__(
+        self,
+        key: str,
+        walltime_s: float | None = None,
+        process: subprocess.Popen[bytes] | None = None,
+    ):
         self.key = key
         self.walltime_s = walltime_s
         self.reason: Reason | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = process
         self.thread_id = 0
         self._closed = False
 
     def __enter__(self) -> Guard:
         self.thread_id = threading.get_ident()
+        if self._process is not None:
+            orphans.watch(self._process.pid)
         with _lock:
             _running[self.key] = self
         if self.walltime_s is not None:
@@ -84,7 +94,7 @@ class Guard:
                 orphans.forget(self._process.pid)
 
     def attach(self, process: subprocess.Popen[bytes]) -> None:
-        """Say that the work is done by `process` (a leader of its own process group)."""
+        """Say that from now on `process` does the work."""
         orphans.watch(process.pid)
         with _lock:
             self._process = process

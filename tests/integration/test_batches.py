@@ -6,11 +6,13 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import daskflow
 from daskflow import Config, DataFlowKernel, LocalExecutor, WorkerLost, python_app
+from daskflow.worker.handback import TOPIC
 
 
 @pytest.fixture(scope="module", params=[True, 3, False], ids=["learned", "three", "off"])
@@ -111,6 +113,31 @@ def test_what_waits_behind_a_long_call_is_not_held_up(
     assert not futures[3].done()
     os.close(os.open(fifo, os.O_WRONLY))
     assert futures[3].result() == 3
+
+
+def kept_messages(dask_scheduler: Any) -> int:
+    topics = dask_scheduler.get_events().items()
+    return sum(len(events) for topic, events in topics if topic.startswith(TOPIC))
+
+
+def test_the_scheduler_keeps_no_message_of_what_was_handed_back(
+    batching: DataFlowKernel, tmp_path: Path
+) -> None:
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+
+    @python_app
+    def one_is_long(x: int) -> bytes:
+        if x == 3:
+            return Path(fifo).read_bytes()
+        return b"large" * 1000
+
+    futures = [one_is_long.options(batch=True)(i) for i in range(8)]
+    others = [f for i, f in enumerate(futures) if i != 3]
+    assert daskflow.gather(others) == [b"large" * 1000] * 7
+    assert batching.client.run_on_scheduler(kept_messages) == 0
+    Path(fifo).write_bytes(b"end")
+    assert futures[3].result() == b"end"
 
 
 def test_what_was_reported_finished_is_not_run_again_when_its_worker_dies(

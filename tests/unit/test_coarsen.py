@@ -148,6 +148,18 @@ def test_costs_follow_what_is_observed() -> None:
     assert (cost.seconds, cost.bytes) == pytest.approx((0.1, 100))
 
 
+def test_one_long_call_says_little_about_an_app_that_has_run_a_thousand_cheap_ones() -> None:
+    costs = Costs()
+    costs.observe({"app": (1000, 0.01, 0)})
+    costs.observe({"app": (1, 0.1, 0)})
+    app = make_app()
+    calls = [make_call(i, app) for i in range(100)]
+    assert len(grouped(calls, costs)) < 20
+    for _ in range(50):
+        costs.observe({"app": (1, 0.1, 0)})
+    assert len(grouped(calls, costs)) == 100, "but fifty do"
+
+
 def test_a_call_does_not_wait_for_long_calls_that_only_others_need() -> None:
     slow, quick = make_app("slow"), make_app("quick")
     first = [make_call(i, slow) for i in range(6)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dask
 import dask.array as da
 import pytest
+from dask._expr import HLGExpr
 from dask._task_spec import TaskRef, fuse_linear_task_spec
 from dask.bag.core import lazify_task
 
@@ -21,6 +24,21 @@ def _without_kernel(without_kernel: None) -> None: ...
 @python_app
 def double(x: int) -> int:
     return 2 * x
+
+
+def test_only_a_graph_of_one_task_is_known_to_need_no_order() -> None:
+    one = {"a": tasks.task("a", abs, 1)}
+    two = {"b": tasks.task("b", abs, inputs=["a"])}
+
+    def only_key(*layers: dict[str, Any]) -> object:
+        graph = tasks.high_level_graph([(layer, {}) for layer in layers])
+        return tasks.only_key(HLGExpr(graph))
+
+    assert only_key(one) == "a"
+    assert only_key(one, two) is None
+    assert only_key({**one, **two}) is None
+    assert tasks.only_key(HLGExpr(da.ones(1).__dask_graph__())) is None
+    assert tasks.only_key(object()) is None
 
 
 def test_no_optimizer_swallows_a_call() -> None:

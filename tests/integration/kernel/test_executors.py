@@ -189,6 +189,9 @@ def test_local_workers_call_their_start_up_hook_before_any_call(config: Configs)
     with daskflow.load(config(executors=[executor])):
         for future in [environment("DASKFLOW_TEST_HOOK") for _ in range(10)]:
             assert future.result().startswith("ran in ")
+        isolated = environment.options(isolate=True)("DASKFLOW_TEST_HOOK").result()
+        assert isolated.startswith("ran in ")
+        assert isolated != future.result()
 
 
 def test_a_start_up_hook_that_raises_is_an_error_that_shows_it_and_no_hang(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +143,29 @@ def test_a_client_is_left_as_it_was(config: Configs, client: distributed.Client)
     assert (client.submit, client.map, client.gather) == methods
     assert client.submit(abs, -2).result() == 2
     assert future.result() == 9
+
+
+def of_daskflow(dask_scheduler: Any) -> list[str]:
+    topics = dask_scheduler._broker._topics
+    return [
+        *(name for name in dask_scheduler.plugins if "daskflow" in name),
+        *(name for name, topic in topics.items() if "daskflow" in name and topic.subscribers),
+    ]
+
+
+def test_nothing_of_a_kernel_is_left_on_a_scheduler_that_is_not_its_own(
+    config: Configs, client: distributed.Client
+) -> None:
+    executors = [ExistingExecutor(client), ThreadExecutor(max_threads=1)]
+    with daskflow.load(config(executors=executors)) as kernel:
+        assert square(3).result() == 9
+        assert client.run_on_scheduler(of_daskflow)
+    client.submit(abs, -1).result()  # by the way that leaving it takes
+    assert client.run_on_scheduler(of_daskflow) == []
+    closed = weakref.ref(kernel)
+    del kernel
+    gc.collect()
+    assert closed() is None, "the client does not hold on to it"
 
 
 def test_an_asynchronous_client_is_refused(

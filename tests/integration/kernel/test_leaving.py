@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -40,6 +41,28 @@ def test_leaving_the_block_runs_all_that_was_recorded(threads: Configs) -> None:
     with daskflow.load(threads()):
         futures = [square(x) for x in range(5)]
     assert [f.result() for f in futures] == [0, 1, 4, 9, 16]
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Let threads take turns so often that they meet in every order."""
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval_s)
+
+
+def test_failures_that_somebody_has_seen_are_not_told_of_again(
+    threads: Configs, capsys: pytest.CaptureFixture[str], hasty_threads: None
+) -> None:
+    failing = python_app(lambda x: x / 0)
+    with daskflow.load(threads()):
+        for _ in range(10):
+            futures = [failing(x) for x in range(100)]
+            assert {type(future.exception()) for future in futures} == {ZeroDivisionError}
+        failing(0)
+    told = capsys.readouterr().err
+    assert told.startswith("daskflow: 1 call failed and nobody asked for the result")
 
 
 def test_leaving_the_block_also_runs_what_callbacks_record(threads: Configs) -> None:

@@ -1,0 +1,35 @@
+"""News: a small Box goes home together with Dask's own news that its task has ended.
+
+::
+
+    run_batch ──► keep ──► (Dask: the task is in memory) ──► taken, sent to the topic of its run
+
+So the kernel need not fetch it, which costs each process more than the task itself.
+"""
+
+from __future__ import annotations
+
+from daskflow.worker import wire
+from daskflow.worker.outcome import Box
+
+NEWS_TOPIC = "daskflow-news-"
+"""Dask event topic (with the run appended) on which workers tell of small Boxes."""
+# The scheduler keeps the last thousand events of a topic.
+_MOST_BYTES = 2**12
+_MOST_KEPT = 1000
+
+_kept: dict[str, tuple[str, bytes]] = {}
+
+
+def keep(run: str, key: str, box: Box) -> None:
+    """Keep the outcome of the batch `key` of `run` until Dask takes note of its end, if it is small."""
+    if type(box) is not Box or sum(map(wire.size_bytes, box.entries)) > _MOST_BYTES:
+        return
+    data = wire.dumps((key, box))
+    if len(data) <= _MOST_BYTES and len(_kept) < _MOST_KEPT:
+        _kept[key] = NEWS_TOPIC + run, data
+
+
+def take(key: str) -> tuple[str, bytes] | None:
+    """Return the topic and the message of a batch that has just ended; None if it has none."""
+    return _kept.pop(key, None)

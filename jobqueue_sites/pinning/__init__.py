@@ -1,0 +1,1 @@
+"""Pinning: which cores and which accelerators each worker of a node gets. Pure."""

@@ -1,0 +1,1 @@
+"""Grid Engine: Son of Grid Engine, Univa and Altair Grid Engine, Open Cluster Scheduler."""

@@ -1,0 +1,1 @@
+"""Torque, and what takes its commands."""

@@ -1,0 +1,1 @@
+/env/bin/python -m agent 'it'"'"'s'

@@ -1,0 +1,1 @@
+apptainer exec image.sif /env/bin/python -m agent 'it'"'"'s'

@@ -1,0 +1,155 @@
+"""Workers that die under cheap calls: each result is right, and little is run again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pytest
+from distributed import get_worker
+
+import daskflow
+from daskflow import Config, DataFlowKernel, LocalExecutor, WorkerLost, python_app
+from daskflow.worker.board import FOLDER
+
+
+class Log:
+    """Which calls ran, in which Dask task: each process appends to a file of its own."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir()
+        self.folder = str(folder)
+
+    def note(self, number: int) -> None:
+        path = f"{self.folder}/{os.getpid()}"
+        descriptor = _open.get(path)
+        if descriptor is None:
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            _open[path] = descriptor
+        os.write(descriptor, f"{number} {_task()}\n".encode())
+
+    def _lines(self) -> Iterator[tuple[int, str]]:
+        for path in Path(self.folder).iterdir():
+            for line in path.read_text().splitlines():
+                number, task = line.split()
+                yield int(number), task
+
+    def runs(self) -> Counter[int]:
+        """How often each call ran."""
+        return Counter(number for number, _ in self._lines())
+
+    def tasks_of(self, number: int) -> set[str]:
+        """In which tasks a call ran."""
+        return {task for each, task in self._lines() if each == number}
+
+    def calls_of(self, tasks: Collection[str]) -> Counter[int]:
+        """How often each call ran in one of `tasks`."""
+        return Counter(number for number, task in self._lines() if task in tasks)
+
+
+def _task() -> str:
+    try:
+        return str(get_worker().get_current_task())
+    except ValueError:
+        return f"child-{os.getpid()}"
+
+
+_open: dict[str, int] = {}
+
+
+@pytest.fixture
+def two_workers(tmp_path: Path) -> Iterator[DataFlowKernel]:
+    config = Config(
+        executors=[LocalExecutor(workers=2, memory_limit=0)],
+        run_dir=str(tmp_path / "runinfo"),
+        dashboard=False,
+    )
+    with daskflow.load(config) as kernel:
+        yield kernel
+
+
+def test_a_killer_among_ten_thousand_fails_alone_and_takes_its_batch_mates_with_it_once(
+    two_workers: DataFlowKernel, tmp_path: Path
+) -> None:
+    log = Log(tmp_path / "log")
+    killer = 4321
+
+    @python_app
+    def kills(x: int) -> int:
+        log.note(x)
+        if x == killer:
+            os._exit(7)
+        return x
+
+    futures = [kills(x) for x in range(10_000)]
+    for x, future in enumerate(futures):
+        if x != killer:
+            assert future.result() == x
+    error = futures[killer].exception()
+    assert isinstance(error, WorkerLost)
+    assert "exit code 7" in str(error)
+    runs = log.runs()
+    assert runs[killer] == 3, "in a batch, alone, and in a child of a worker"
+    assert all(1 <= runs[x] <= 3 for x in range(10_000)), "at most once more for each death"
+    tasks = log.tasks_of(killer)
+    assert len(tasks) == 3
+    mates = log.calls_of(tasks)
+    del mates[killer]
+    assert len(mates) > 1, "it was in a batch"
+    assert set(mates.values()) == {1}, "and they were not in a task with it again"
+
+
+def test_ten_workers_killed_from_outside_cost_no_result_among_100_000(
+    two_workers: DataFlowKernel, tmp_path: Path
+) -> None:
+    log = Log(tmp_path / "log")
+    deaths = 10
+    victims = range(500, 100_000, 100_000 // deaths)
+    begun = str(tmp_path / "begun")
+    os.mkfifo(begun)
+
+    @python_app
+    def same(x: int) -> int:
+        log.note(x)
+        if x in victims:
+            try:
+                Path(f"{begun}-{x}").mkdir()
+            except FileExistsError:
+                return x
+            Path(begun).write_text(f"{os.getpid()}\n")
+            threading.Event().wait()  # for ever, the first time
+        return x
+
+    futures = same.map(range(100_000))
+    daskflow.submit()
+    killed: list[int] = []
+    while len(killed) < deaths:
+        for pid in map(int, Path(begun).read_text().split()):
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+    assert len(set(killed)) == deaths
+    assert daskflow.gather(futures) == list(range(100_000))
+    runs = log.runs()
+    assert set(runs) == set(range(100_000))
+    assert max(runs.values()) <= 1 + deaths
+    assert all(runs[x] >= 2 for x in victims)
+
+
+def test_boards_are_where_only_their_owner_can_read_them_and_go_with_the_kernel(
+    tmp_path: Path,
+) -> None:
+    config = Config(
+        executors=[LocalExecutor(workers=1, memory_limit=0)],
+        run_dir=str(tmp_path / "runinfo"),
+        dashboard=False,
+    )
+    with daskflow.load(config) as kernel:
+        assert daskflow.gather(python_app(abs).map(range(100))) == list(range(100))
+        (folder,) = kernel.client.run(os.getenv, FOLDER).values()
+        assert Path(folder).stat().st_mode & 0o777 == 0o700
+        assert len(list(Path(folder).iterdir())) == 1
+    assert not Path(folder).exists()
