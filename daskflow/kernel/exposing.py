@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -116,24 +117,31 @@ class Exposed:
             self._sender.alone.update(unknown)
 
 
-_noted: ContextVar[list[Call] | None] = ContextVar("noted", default=None)
+@dataclass(slots=True)
+class Pickling:
+    """A graph that is being pickled for the scheduler; `needed` are calls that it does not know yet.
+
+    With `asks`, it is pickled only to learn of those, and again once they are exposed.
+    """
+
+    asks: bool
+    needed: list[Call] = field(default_factory=list)
+
+
+_pickling: ContextVar[Pickling | None] = ContextVar("pickling", default=None)
+
+
+def pickling() -> Pickling | None:
+    """Return for what this thread is pickling; None if not for the scheduler of a kernel."""
+    return _pickling.get()
 
 
 @contextmanager
-def noting() -> Iterator[list[Call]]:
-    """Collect the calls that something pickled in this block needs, and that are not exposed yet."""
-    found: list[Call] = []
-    token = _noted.set(found)
+def pickled_for_scheduler(*, asks: bool) -> Iterator[Pickling]:
+    """Let calls that are pickled in this block become what stands for them on the kernel's scheduler."""
+    now = Pickling(asks)
+    token = _pickling.set(now)
     try:
-        yield found
+        yield now
     finally:
-        _noted.reset(token)
-
-
-def note(call: Call) -> bool:
-    """Note that `call` is needed; False if nobody is `noting`."""
-    found = _noted.get()
-    if found is None:
-        return False
-    found.append(call)
-    return True
+        _pickling.reset(token)

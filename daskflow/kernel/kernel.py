@@ -39,10 +39,10 @@ from daskflow.futures.recording import key_of, process, warn_of_calls_never_run
 from daskflow.futures.settling import Settlement
 from daskflow.graph import tasks
 from daskflow.graph.call import Call, State
-from daskflow.kernel import exposing
 from daskflow.kernel.client import teach
 from daskflow.kernel.collector import Collector
 from daskflow.kernel.dispatcher import Dispatcher
+from daskflow.kernel.exposing import pickling
 from daskflow.kernel.interrupts import Interrupts
 from daskflow.kernel.opening import KernelSide, OpenSession
 from daskflow.kernel.placing import Placing
@@ -226,22 +226,35 @@ class DataFlowKernel:
         return self.client.gather(future, direct=direct)
 
     def wire_task(self, call: Call) -> Any:
-        """Return the Dask task that stands for the call in a graph on its way to the scheduler."""
+        """Return the Dask task that stands for the call in a graph that is being pickled.
+
+        On its way to the scheduler, one that the scheduler knows; on any other, one that is the value.
+        """
         key = key_of(call)
-        while True:
+        now = pickling()
+        if now is None:
+            self.demand(call)
+        while now is not None:
             keeps_remotely = call.state is State.DONE and call.batch is not None
             task = self._dispatcher.exposed_task(call)
             if task is not None:
                 return task
             if call.is_final and not keeps_remotely:
-                return task_of_final(call, key)
-            if exposing.note(call):  # it is asked again, when all that the graph needs are exposed
+                break
+            if now.asks:
+                now.needed.append(call)
                 return tasks.data(key, None)
             self.expose([call])
             if self._dispatcher.exposed_task(call) is None:
                 # It may come back from its task, or waits here, so the scheduler cannot know it yet.
-                self.check_may_wait()
-                AppFuture.wait_for(call)
+                self._wait_for(call)
+        self._wait_for(call)
+        return task_of_final(call, key)
+
+    def _wait_for(self, call: Call) -> None:
+        if not call.is_final:
+            self.check_may_wait()
+            AppFuture.wait_for(call)
 
     def expose(self, calls: Sequence[Call]) -> None:
         """Let the scheduler know calls by their own keys, as far as that can be now."""
