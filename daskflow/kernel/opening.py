@@ -11,6 +11,8 @@ from functools import partial
 from importlib import metadata, util
 from typing import Any
 
+import dask
+
 from daskflow.config import Config
 from daskflow.errors import ExecutorError, VersionMismatch
 from daskflow.executors import BlockExecutor, ExistingExecutor, LocalExecutor
@@ -192,7 +194,9 @@ def _own_client(host: HostProcess, config: Config) -> tuple[Any, list[str]]:
             },
         )
     )
-    client = Client(address, security=security, timeout="30s")
+    # It would keep the last thousand graphs that it sent, each with the memory around it.
+    with dask.config.set({"distributed.admin.low-level-log-length": 0}):
+        client = Client(address, security=security, timeout="30s")
     return client, contact_addresses(address, listening)
 
 
