@@ -24,7 +24,7 @@ from daskflow.futures.recording import key_of
 from daskflow.futures.settling import Settlement
 from daskflow.graph import tasks
 from daskflow.graph.call import Call, State
-from daskflow.graph.lower import Batch, Home, foreigners_of
+from daskflow.graph.lower import Batch, Home, Kept, foreigners_of
 from daskflow.kernel import joins
 from daskflow.kernel.dispatcher import Dispatcher, SettleCalls
 from daskflow.kernel.retry import Final, RetryRules
@@ -165,6 +165,10 @@ class Collector:
             self._read_error(batch, future, settlements)
         elif status != "finished":
             self._read(batch, [_of_cancelled(c) for c in batch.calls], settlements)
+        elif batch.box is not None:
+            box, batch.box = batch.box, None
+            self._dispatcher.costs.observe(box.spent)
+            self._read(batch, box.entries, settlements)
         elif future.type is LargeBox and len(batch.calls) == 1:
             self._read(batch, [REMOTE], settlements)
         elif future.type is LargeBox:
@@ -174,10 +178,6 @@ class Collector:
             )
             (summary,) = self._client.get(graph, [key], sync=False)
             self._dispatcher.completions.watch([(summary, _Summary(batch, summary))])
-        elif batch.box is not None:
-            box, batch.box = batch.box, None
-            self._dispatcher.costs.observe(box.spent)
-            self._read(batch, box.entries, settlements)
         else:
             boxes.append((future, batch))
 
@@ -222,8 +222,7 @@ class Collector:
             for call, entry in zip(batch.calls, entries, strict=True):
                 if call.batch is batch and not call.is_final:
                     self._read_entry(call, entry, settlements)
-            if not any(entry is REMOTE for entry in entries):
-                batch.future = None
+            batch.future = None
 
     def _read_entry(self, call: Call, entry: object, settlements: list[Settlement]) -> None:
         kind = type(entry)
@@ -242,6 +241,7 @@ class Collector:
         elif isinstance(entry, BaseException):
             settlements.append((call, State.FAILED, entry))
         elif entry is REMOTE:
+            call.batch = Kept.of(call.batch)
             settlements.append((call, State.DONE, REMOTE))
         else:
             # The value first: what is sent before the call is settled finds it there.
