@@ -283,6 +283,16 @@ def test_the_picture_a_processor_shows_by_itself_is_no_accelerator(tmp_path: Pat
     assert [(gpu.name, gpu.pci) for gpu in topology.gpus] == [("0", "0000:03:00.0")]
 
 
+def test_the_address_of_an_amd_card_has_all_its_parts(tmp_path: Path) -> None:
+    nodes = "sys/class/kfd/kfd/topology/nodes"
+    location = 0x41 << 8 | 0x0A << 3 | 2
+    write_files(
+        tmp_path, {f"{nodes}/1/properties": f"simd_count 64\nlocation_id {location}\ndomain 1"}
+    )
+    (gpu,) = probe_node(NOWHERE, root=tmp_path, allowed=[0]).gpus
+    assert (gpu.pci, gpu.aliases) == ("0001:41:0a.2", ())
+
+
 def test_where_the_kernel_does_not_know_what_is_near_nothing_is_said(tmp_path: Path) -> None:
     pci = "sys/bus/pci/devices/0000:07:00.0"
     write_files(
