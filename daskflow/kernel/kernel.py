@@ -39,6 +39,7 @@ from daskflow.futures.recording import key_of, process, warn_of_calls_never_run
 from daskflow.futures.settling import Settlement
 from daskflow.graph import tasks
 from daskflow.graph.call import Call, State
+from daskflow.graph.lower import Batch
 from daskflow.kernel import exposing
 from daskflow.kernel.client import teach
 from daskflow.kernel.collector import Collector
@@ -216,7 +217,7 @@ class DataFlowKernel:
         batch = call.batch
         # Straight from the worker where that can be reached for sure; else by way of the scheduler.
         direct = True if self._session.host is not None else None
-        if len(batch.calls) == 1:
+        if batch.members == 1:
             return self.client.gather(batch.future, direct=direct).entries[0]
         key = f"pick-{call.member}-of-{batch.key}"
         graph = tasks.high_level_graph(
@@ -431,7 +432,8 @@ class DataFlowKernel:
         return self._collector.ended(calls)
 
     def _end_on_workers(self, calls: Sequence[Call], batch: Any) -> None:
-        if all(call.is_final for call in batch.calls) and batch.future is not None:
+        is_on_its_way = isinstance(batch, Batch) and batch.future is not None
+        if is_on_its_way and all(call.is_final for call in batch.calls):
             with contextlib.suppress(Exception):
                 self.client.cancel([batch.future])
         self._interrupts.send([key_of(call) for call in calls])
