@@ -105,7 +105,7 @@ class DataFlowKernel:
         self.client = self._session.client
         rules = RetryRules(as_retry(config.retries), config.retry_handler)
         self._failures = UnaskedFailures()
-        self._placing = Placing(config.executors, self.client)
+        self._placing = Placing(config.executors, self.client, self._session.clusters)
         self._dispatcher = Dispatcher(config, self.client, rules, self._settle, self._placing)
         self._collector = Collector(self.client, self._dispatcher, rules, self._settle)
         self._interrupts = Interrupts(self.client)
@@ -458,7 +458,11 @@ class DataFlowKernel:
 
     def _demand(self, label: str) -> int:
         """Return how many Dask tasks run or could run on the executor `label`."""
-        return self._dispatcher.demand(label) if self._is_open else 0
+        if not self._is_open:
+            return 0
+        if self._dispatcher.has_ready:  # there may be workers now that were not there before
+            self._flush_soon()
+        return self._dispatcher.demand(label)
 
     def _on_executor_failed(self, label: str, error: ExecutorError) -> None:
         """Fail the calls that can run nowhere but on executors that failed."""
