@@ -63,6 +63,24 @@ class NotOnItsWay(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What stands for a batch in a call whose value stays on its worker; `members` is its size.
+
+    Unlike the batch it does not know the calls, which know it: the value goes from its worker when
+    the last of them goes, without waiting for the garbage collector to find a cycle.
+    """
+
+    key: str
+    future: Any
+    members: int
+
+    @classmethod
+    def of(cls, batch: Batch) -> Kept:
+        """Return what stands for `batch`."""
+        return cls(batch.key, batch.future, len(batch.calls))
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """A final value that is in this process as the user's object, not in travelling form."""
 

@@ -25,7 +25,7 @@ from daskflow.futures.recording import key_of
 from daskflow.futures.settling import Settlement
 from daskflow.graph import tasks
 from daskflow.graph.call import Call, State
-from daskflow.graph.lower import Batch, Home, foreigners_of
+from daskflow.graph.lower import Batch, Home, Kept, foreigners_of
 from daskflow.kernel.dispatcher import Dispatcher, SettleCalls
 from daskflow.kernel.joining import Joins
 from daskflow.kernel.retry import Final, RetryRules
@@ -157,6 +157,10 @@ class Collector:
             self._read_error(batch, future, settlements)
         elif status != "finished":
             self._read(batch, [_of_cancelled(c) for c in batch.calls], settlements)
+        elif batch.box is not None:
+            box, batch.box = batch.box, None
+            self._dispatcher.costs.observe(box.spent)
+            self._read(batch, box.entries, settlements)
         elif future.type is LargeBox and len(batch.calls) == 1:
             self._read(batch, [REMOTE], settlements)
         elif future.type is LargeBox:
@@ -166,10 +170,6 @@ class Collector:
             )
             (summary,) = self._client.get(graph, [key], sync=False)
             self._dispatcher.completions.watch([(summary, _Summary(batch, summary))])
-        elif batch.box is not None:
-            box, batch.box = batch.box, None
-            self._dispatcher.costs.observe(box.spent)
-            self._read(batch, box.entries, settlements)
         else:
             boxes.append((future, batch))
 
@@ -214,8 +214,7 @@ class Collector:
             for call, entry in zip(batch.calls, entries, strict=True):
                 if call.batch is batch and not call.is_final:
                     self._read_entry(call, entry, settlements)
-            if not any(entry is REMOTE for entry in entries):
-                batch.future = None
+            batch.future = None
 
     def _read_entry(self, call: Call, entry: object, settlements: list[Settlement]) -> None:
         kind = type(entry)
@@ -237,6 +236,7 @@ class Collector:
             # A worker had not heard yet that an argument was cancelled.
             settlements.append((call, State.DEP_FAILED, failure))
         elif entry is REMOTE:
+            call.batch = Kept.of(call.batch)
             settlements.append((call, State.DONE, REMOTE))
         else:
             # The value first: what is sent before the call is settled finds it there.

@@ -36,7 +36,7 @@ from daskflow.graph.specs import SpecMaker
 from daskflow.kernel.completions import Completions
 from daskflow.kernel.exposing import Exposed
 from daskflow.kernel.foreign import Foreigners, unresolved, when_ended
-from daskflow.kernel.placing import Placing
+from daskflow.kernel.placing import Placing, Route
 from daskflow.kernel.ready import ReadyCalls
 from daskflow.kernel.retry import RetryRules
 from daskflow.kernel.sending import Sender
@@ -51,10 +51,12 @@ SettleCalls = Callable[[Sequence[Settlement]], None]
 class _Pass:
     """One look at the ready calls.
 
-    The calls in `unbound` take collections, which are built on the calls `inside`.
+    `room` is for how many more calls of each route there is room. The calls in `unbound` take
+    collections, which are built on the calls `inside`.
     """
 
     specs: SpecMaker
+    room: dict[Route, int] = field(default_factory=dict)
     chosen: list[Call] = field(default_factory=list)
     unbound: list[Call] = field(default_factory=list)
     inside: list[Call] = field(default_factory=list)
@@ -91,7 +93,8 @@ class Dispatcher:
         self._rules = rules
         self._settle = settle
         self._recorded: deque[Call] = deque()
-        self._ready = ReadyCalls()
+        self._placing = placing
+        self._ready = ReadyCalls(placing.route)
         self._waiting = Waiting()
         self._sender = Sender(client, placing, config.batch)
         self._exposed = Exposed(self._sender, self.completions, rules)
@@ -181,6 +184,11 @@ class Dispatcher:
             here = itertools.chain(sent, self._recorded.copy(), self._ready, self._waiting)
             return [call for call in dict.fromkeys(here) if not call.is_final]
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether calls wait here that may be sent now."""
+        return len(self._ready) > 0
+
     def demand(self, label: str) -> int:
         """Return how many Dask tasks for workers of `label` run, or could run had they workers."""
         with self.lock:
@@ -189,8 +197,8 @@ class Dispatcher:
                 and not any(key in self.outstanding for key in batch.inputs)
                 for batch in self.outstanding.values()
             )
-            # What is ready but here waits for room on the scheduler: whose it is matters little.
-            return running + math.ceil(len(self._ready) / max(1.0, self._sender.calls_per_task))
+            waiting = self._ready.count(lambda route: self._placing.is_for(route, label))
+            return running + math.ceil(waiting / max(1.0, self._sender.calls_per_task))
 
     # ---- sending them -----------------------------------------------------------------------
 
@@ -213,19 +221,34 @@ class Dispatcher:
             room = self._config.max_in_flight - len(self.outstanding)
             if room <= 0:
                 break
-            self._choose(found, (), math.ceil(room * self._sender.calls_per_task))
+            found.room = {
+                route: self._calls_for(self._placing.room(route)) for route in self._ready.routes()
+            }
+            if not self._choose(found, (), self._calls_for(room)):
+                break
             self._send(found, room)
         return found.settlements
+
+    def _calls_for(self, tasks: int) -> int:
+        """Return about how many calls make so many tasks."""
+        return math.ceil(tasks * self._sender.calls_per_task)
 
     def _new_pass(self) -> _Pass:
         return _Pass(SpecMaker(self._rules.policy, self._rules.decided_at_home))
 
-    def _choose(self, found: _Pass, first: Sequence[Call], most_calls: int = 0) -> None:
-        """Choose which of `first` (and what comes before them) and of the ready calls are sent now."""
+    def _choose(self, found: _Pass, first: Sequence[Call], most_calls: int = 0) -> bool:
+        """Choose which of `first` (and what comes before them) and of the ready calls are sent now.
+
+        Returns whether there was any to choose from.
+        """
         most_calls = min(_MOST_CALLS_A_GRAPH, most_calls)
         stack = list(reversed(first))
+        has_any = False
         while stack or (self._ready and len(found.chosen) + len(found.unbound) < most_calls):
-            call = stack.pop() if stack else self._ready.pop()
+            call = stack.pop() if stack else self._ready.pop(found.room)
+            if call is None:
+                break
+            has_any = True
             if call.state is not State.RECORDED:
                 continue
             parents: Sequence[Call] = call.parents
@@ -248,6 +271,7 @@ class Dispatcher:
             else:
                 call.state = State.SUBMITTED
                 found.chosen.append(call)
+        return has_any
 
     def _is_held(self, call: Call, parents: Iterable[Call]) -> bool:
         """Let a call wait here if one of `parents` is not on its way."""

@@ -39,6 +39,7 @@ from daskflow.futures.recording import key_of, process, warn_of_calls_never_run
 from daskflow.futures.settling import Settlement
 from daskflow.graph import tasks
 from daskflow.graph.call import Call, State
+from daskflow.graph.lower import Batch
 from daskflow.kernel.client import teach
 from daskflow.kernel.collector import Collector
 from daskflow.kernel.dispatcher import Dispatcher
@@ -104,7 +105,7 @@ class DataFlowKernel:
         self.client = self._session.client
         rules = RetryRules(as_retry(config.retries), config.retry_handler)
         self._failures = UnaskedFailures()
-        self._placing = Placing(config.executors, self.client)
+        self._placing = Placing(config.executors, self.client, self._session.clusters)
         self._dispatcher = Dispatcher(config, self.client, rules, self._settle, self._placing)
         self._collector = Collector(self.client, self._dispatcher, rules, self._settle)
         self._interrupts = Interrupts(self.client)
@@ -216,7 +217,7 @@ class DataFlowKernel:
         batch = call.batch
         # Straight from the worker where that can be reached for sure; else by way of the scheduler.
         direct = True if self._session.host is not None else None
-        if len(batch.calls) == 1:
+        if batch.members == 1:
             return self.client.gather(batch.future, direct=direct).entries[0]
         key = f"pick-{call.member}-of-{batch.key}"
         graph = tasks.high_level_graph(
@@ -444,7 +445,8 @@ class DataFlowKernel:
         return self._collector.ended(calls)
 
     def _end_on_workers(self, calls: Sequence[Call], batch: Any) -> None:
-        if all(call.is_final for call in batch.calls) and batch.future is not None:
+        is_on_its_way = isinstance(batch, Batch) and batch.future is not None
+        if is_on_its_way and all(call.is_final for call in batch.calls):
             with contextlib.suppress(Exception):
                 self.client.cancel([batch.future])
         self._interrupts.send([key_of(call) for call in calls])
@@ -469,7 +471,11 @@ class DataFlowKernel:
 
     def _demand(self, label: str) -> int:
         """Return how many Dask tasks run or could run on the executor `label`."""
-        return self._dispatcher.demand(label) if self._is_open else 0
+        if not self._is_open:
+            return 0
+        if self._dispatcher.has_ready:  # there may be workers now that were not there before
+            self._flush_soon()
+        return self._dispatcher.demand(label)
 
     def _on_executor_failed(self, label: str, error: ExecutorError) -> None:
         """Fail the calls that can run nowhere but on executors that failed."""

@@ -117,6 +117,7 @@ class Sender:
     def ended(self, batch: Batch) -> None:
         """Note that a batch is no longer on the scheduler, or is about to be so."""
         if self.outstanding.pop(batch.key, None) is not None:
+            self._placing.ended(batch.calls[0])
             self._placing.left(batch.label, len(batch.calls))
 
     def _lowered(self, batch: Batch, specs: SpecMaker, left: list[Call], sent: Sent) -> Any | None:
@@ -166,6 +167,7 @@ class Sender:
         for batch in batches:
             batch.future = futures[batch.key]
             self.outstanding[batch.key] = batch
+            self._placing.sent(batch.calls[0])
         logger.debug("submitted %d tasks", len(batches))
 
     def get(self, layers: Iterable[tuple[Any, Any]], keys: list[Any]) -> dict[Any, Any]:
