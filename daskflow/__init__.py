@@ -46,7 +46,7 @@ _HOMES = {
         "InvalidResourceSpecification JoinError KernelClosedError KernelForkedError "
         "MissingOutputs NoDataFlowKernelError PropagatedException RemoteException "
         "SchedulerLost SerializationError UnknownExecutor VersionMismatch WorkerLost "
-        "WouldDeadlockError"
+        "WouldDeadlockError WrongResult"
     ),
     "daskflow.executors": "BlockExecutor ExistingExecutor LocalExecutor ThreadExecutor",
     "daskflow.files": "File",
@@ -102,6 +102,7 @@ __all__ = [
     "VersionMismatch",
     "WorkerLost",
     "WouldDeadlockError",
+    "WrongResult",
     "__version__",
     "bash_app",
     "clear",

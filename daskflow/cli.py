@@ -1,4 +1,4 @@
-"""The command line: `daskflow demo` and `daskflow run`.
+"""The command line: `daskflow demo`, `daskflow run` and `daskflow perf`.
 
 What a user got wrong is told in one line: exit code 2 for a wrong command line, 1 for the rest.
 """
@@ -6,6 +6,7 @@ What a user got wrong is told in one line: exit code 2 for a wrong command line,
 from __future__ import annotations
 
 import builtins
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,6 +77,46 @@ def run(config: Path | None, script: Path, arguments: tuple[str, ...]) -> int:
         if path is not None and not path.is_file():
             raise click.UsageError(f"the {what} {str(path)!r} does not exist")
     return run_script(script, arguments, config)
+
+
+@cli.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML file that says where calls run; by default, in processes on this machine.",
+)
+@click.option(
+    "--only",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="A workload to run; may be given several times. By default, all of them.",
+)
+@click.option(
+    "--size",
+    "factor",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="FACTOR",
+    help="How many times as many calls as by default, which takes about a minute.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def perf(config: Path | None, names: tuple[str, ...], factor: float, as_json: bool) -> None:
+    """Run standard workloads, and say how fast they are and where the time goes."""
+    from rich.console import Console
+
+    from daskflow.perf.terminal import NAMES, run_perf
+
+    if config is not None and not config.is_file():
+        raise click.UsageError(f"the config file {str(config)!r} does not exist")
+    for name in names:
+        if name not in NAMES:
+            raise click.UsageError(f"--only {name!r}: must be one of {', '.join(NAMES)}")
+    if not math.isfinite(factor):
+        raise click.UsageError(f"--size {factor}: must be a number above 0")
+    run_perf(config, names, factor, Console(highlight=False), as_json=as_json)
 
 
 def _config_among(arguments: tuple[str, ...]) -> tuple[Path | None, tuple[str, ...]]:

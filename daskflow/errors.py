@@ -23,6 +23,7 @@
     │   └── PropagatedException       a call failed because others did
     │       ├── DependencyError       ... those it needed as arguments
     │       └── JoinError             ... those its body returned
+    ├── WrongResult                   a workload of `daskflow perf` got a wrong value
     └── ExecutorError                 the machinery below the calls
         ├── UnknownExecutor           no executor has that label
         ├── InvalidResourceSpecification
@@ -67,6 +68,10 @@ class DaskflowError(Exception):
 
 class ConfigurationError(DaskflowError, ValueError):
     """A setting has a value that cannot work."""
+
+
+class WrongResult(DaskflowError):
+    """A workload of ``daskflow perf`` got another value than it should."""
 
 
 class NoDataFlowKernelError(DaskflowError, RuntimeError):

@@ -19,3 +19,6 @@ myst_heading_anchors = 3
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
+
+# Some names are in both packages (BlocksFailed): a docstring means that of its own.
+suppress_warnings = ["ref.python"]

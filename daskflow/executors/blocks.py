@@ -79,7 +79,7 @@ max_workers_per_node, threads_per_worker, reserved_cpus
     available_accelerators: int | str | Sequence[str] = ()
     workers_per_accelerator: int = 1
     cpu_affinity: str = "none"
-    cores_per_worker: float = 1.0
+    cores_per_worker: float | None = None
     mem_per_worker: float | None = None
     max_workers_per_node: int | None = None
     threads_per_worker: int = 1

@@ -4,7 +4,8 @@
 
     files under /sys and /proc ─┐
     nvidia-smi, if there is one ├─► read here ─► parsed by node_files and gpus ─► Topology
-    the job's environment      ─┘
+    the job's environment      ─┘                                             │
+                                          the catalogue, if it knows the node ┘
 
 Nothing else is run, and a file that is missing is a fact that is not known, never an error.
 """
@@ -13,12 +14,14 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from jobqueue_sites.agent import gpus, node_files
+from jobqueue_sites.catalog import recognised
 from jobqueue_sites.pinning.topology import Topology
 
 logger = logging.getLogger(__name__)
@@ -30,15 +33,19 @@ def probe_node(
     *,
     root: Path = Path("/"),
     allowed: Iterable[int] | None = None,
+    hostname: str | None = None,
 ) -> Topology:
     """Return what this node has, and what of it this process may use.
+
+    On a machine that the catalogue describes, that completes what the node does not know of itself.
 
     Parameters
     ----------
     environ
         The job's environment: what the batch system has restricted, and ``PATH``.
-    root, allowed
-        Where the node's files are, and the CPUs that may be used, if they are not this process's own.
+    root, allowed, hostname
+        Where the node's files are, the CPUs that may be used, and the node's name, if they are not
+        this process's own.
     """
     usable = frozenset(_own_cpus() if allowed is None else allowed)
     files = _read(root, (*node_files.PATTERNS, *gpus.PATTERNS))
@@ -47,12 +54,14 @@ def probe_node(
     visible = gpus.visible(devices, environ)
     near = _read(root, (path for gpu in visible for path in gpus.place_paths(gpu)))
     cpus = node_files.cpus(files, usable)
-    return Topology(
-        cpus=cpus,
-        allowed=usable,
-        gpus=gpus.placed(visible, near),
-        memory_bytes=node_files.memory_bytes(files, environ),
-        hostname=os.uname().nodename,
+    return recognised(
+        Topology(
+            cpus=cpus,
+            allowed=usable,
+            gpus=gpus.placed(visible, near),
+            memory_bytes=node_files.memory_bytes(files, environ),
+            hostname=platform.node() if hostname is None else hostname,
+        )
     )
 
 

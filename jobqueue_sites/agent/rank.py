@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from jobqueue_sites.errors import SettingsError
 
 RANK = "JOBQUEUE_SITES_RANK"
-NODES = "JOBQUEUE_SITES_NODES"
 _SLURM_NODES = ("SLURM_STEP_NUM_NODES", "SLURM_JOB_NUM_NODES", "SLURM_NNODES")
 
 
@@ -55,14 +54,14 @@ def find_rank(environ: Mapping[str, str]) -> tuple[int, int | None]:
         rank = _number(environ, RANK)
         if rank is None:
             raise SettingsError(f"{RANK}={environ[RANK]!r}: must be a number, 0 or more")
-        return rank, _number(environ, NODES)
+        return rank, None
     for source in _sources(environ):
         rank = _number(environ, source.rank)
         if rank is not None and rank >= source.first:
-            sizes = (_number(environ, name) for name in (*source.nodes, NODES))
+            sizes = (_number(environ, name) for name in source.nodes)
             nodes = next((size for size in sizes if size is not None), None)
             return rank - source.first, nodes
-    return 0, _number(environ, NODES)
+    return 0, None
 
 
 def _sources(environ: Mapping[str, str]) -> Iterable[_Source]:

@@ -8,6 +8,7 @@ here, key by key.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import tomllib
 from collections.abc import Mapping
@@ -17,9 +18,19 @@ from typing import Any
 
 from jobqueue_sites.catalog.site import NodeType, Site
 from jobqueue_sites.errors import SettingsError
-from jobqueue_sites.pinning.topology import Topology
+from jobqueue_sites.pinning.topology import Gpu, Topology
 
-__all__ = ["NodeType", "Site", "complete_topology", "load_site", "node_topology", "site_names"]
+__all__ = [
+    "NodeType",
+    "Site",
+    "complete_topology",
+    "load_site",
+    "node_topology",
+    "recognised",
+    "site_names",
+]
+
+logger = logging.getLogger(__name__)
 
 
 def site_names() -> tuple[str, ...]:
@@ -75,23 +86,54 @@ def complete_topology(
     """Return a node's own topology with what only its site's description tells.
 
     Reserved CPUs are added. The CPUs near an accelerator are taken from the description where the node
-    does not know them, or knows them less exactly; a description that contradicts the node is not
-    believed, since a job may count its accelerators anew.
+    does not know them, or knows them less exactly. That needs all accelerators of the node: a job that
+    has some of them may count them anew.
     """
     described = node_topology(site, node_type)
-    table = {(gpu.vendor, gpu.name): gpu for gpu in described.gpus}
-    is_whole = len(topology.gpus) == len(described.gpus)
-    gpus = []
-    for gpu in topology.gpus:
-        near, known = topology.near(gpu), table.get((gpu.vendor, gpu.name))
-        told = topology.near(known) if known is not None else frozenset()
-        if known is not None and (told < near if near else told and is_whole):
-            gpus.append(dataclasses.replace(gpu, numa=known.numa, cpus=known.cpus))
-        else:
-            gpus.append(gpu)
-    return dataclasses.replace(
-        topology, gpus=tuple(gpus), reserved=topology.reserved | described.reserved
-    )
+    gpus = topology.gpus
+    if len(gpus) == len(described.gpus):
+        table = {(gpu.vendor, gpu.name): gpu for gpu in described.gpus}
+        gpus = tuple(
+            _more_exact(topology, gpu, table.get((gpu.vendor, gpu.name))) for gpu in topology.gpus
+        )
+    return dataclasses.replace(topology, gpus=gpus, reserved=topology.reserved | described.reserved)
+
+
+def _more_exact(topology: Topology, gpu: Gpu, told: Gpu | None) -> Gpu:
+    """Return an accelerator with the CPUs that a site tells, unless they contradict the node."""
+    if told is None:
+        return gpu
+    near, near_as_told = topology.near(gpu), topology.near(told)
+    if near and not near_as_told < near:
+        return gpu
+    return dataclasses.replace(gpu, numa=told.numa, cpus=told.cpus)
+
+
+def recognised(topology: Topology) -> Topology:
+    """Return a node's own topology, completed if it is a node of a site that is described.
+
+    It is one if its name says so, and it has the sockets and CPUs of one of the site's node types.
+    """
+    for name in site_names():
+        try:
+            site = load_site(name)
+        except SettingsError as error:  # a user's file about some other machine
+            logger.warning("%s", error)
+            continue
+        if not site.has(topology.hostname):
+            continue
+        completed = {
+            complete_topology(topology, site, kind)
+            for kind, node in site.nodes.items()
+            if _shape(node.topology()) == _shape(topology)
+        }
+        if len(completed) == 1:
+            return completed.pop()
+    return topology
+
+
+def _shape(topology: Topology) -> tuple[int, int]:
+    return len(topology.cpus), len({cpu.socket for cpu in topology.cpus})
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:
@@ -125,12 +167,11 @@ def _site_from(data: Mapping[str, Any], name: str, where: str) -> Site:
     _check_keys(values, Site, where)
     if "name" in data:
         raise SettingsError(f"{where}: the name of a site is that of its file")
-    return Site(
-        **{
-            **values,
-            "nodes": {key: _node_from(nodes[key], f"{where}: nodes.{key}") for key in nodes},
-        }
-    )
+    kinds = {kind: _node_from(node, f"{where}: nodes.{kind}") for kind, node in nodes.items()}
+    try:
+        return Site(**{**values, "nodes": kinds})
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {error}") from error
 
 
 def _node_from(data: Mapping[str, Any], where: str) -> NodeType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -126,6 +127,9 @@ class Site:
         How far the description can be trusted.
     sources
         Where it comes from.
+    hostnames
+        A regular expression that the names of its compute nodes match, if they can be told from those
+        of other machines; "" if not.
     nodes
         Its kinds of nodes, by name.
     """
@@ -136,7 +140,18 @@ class Site:
     confidence: str = ""
     sources: tuple[str, ...] = ()
     notes: str = ""
+    hostnames: str = ""
     nodes: Mapping[str, NodeType] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.hostnames)
+        except (re.error, TypeError) as error:
+            raise SettingsError(f"hostnames={self.hostnames!r}: {error}") from error
+
+    def has(self, hostname: str) -> bool:
+        """Whether a node is one of this site's, by its name."""
+        return bool(self.hostnames) and re.match(self.hostnames, hostname) is not None
 
     def node(self, node_type: str | None = None) -> tuple[str, NodeType]:
         """Return a kind of node and its name; None: the only one.

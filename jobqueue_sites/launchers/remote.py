@@ -117,11 +117,14 @@ exit "$code"
 ON_NODE
 )
 start_agent() {{
-    {ssh} "$2" "env {RANK_VARIABLE}=$1 bash -s" < <(
+    local pipe keeper code
+    exec {{pipe}}< <(
         printf 'cd %q || exit\\n%s\\n' "$PWD" "$on_node"
         exec sleep infinity
     )
-    local code=$?
-    kill "$!"
+    keeper=$!
+    {ssh} "$2" "env {RANK_VARIABLE}=$1 bash -s" <&"$pipe"
+    code=$?
+    kill "$keeper"
     return "$code"
 }}"""

@@ -129,6 +129,18 @@ def visibility(share: Share) -> Mapping[str, str]:
             }
 
 
+def vendor_of(env: Mapping[str, str]) -> Vendor | None:
+    """Return whose accelerators a worker sees that has been given these variables."""
+    for variable, vendor in (
+        ("ZE_AFFINITY_MASK", Vendor.INTEL),
+        ("ROCR_VISIBLE_DEVICES", Vendor.AMD),
+        ("CUDA_VISIBLE_DEVICES", Vendor.NVIDIA),
+    ):
+        if variable in env:
+            return vendor
+    return None
+
+
 def _whole(gpu: Gpu) -> Share:
     return Share(names=(gpu.name,), gpus=(gpu,))
 

@@ -31,6 +31,7 @@ def conflicts(
     """
     found = [
         _unused_accelerators(topology, layout, wanted, mine),
+        _several_slices(mine),
         *_far(topology, layout, cpus, mine),
         _shared_cores(topology, layout, cpus),
         _left_over(layout, usable, cpus),
@@ -53,6 +54,18 @@ def _unused_accelerators(
         f"{len(mine)} of {len(wanted)} workers fit (cores_per_worker, mem_per_worker, "
         f"max_workers_per_node): nobody uses {_plural('accelerator', unused)} {names}"
     )
+
+
+def _several_slices(mine: Sequence[Share]) -> str:
+    """Tell which workers have more slices than CUDA lets one process see."""
+    slots = [
+        slot
+        for slot, share in enumerate(mine)
+        if sum(name.startswith("MIG-") for name in share.names) > 1
+    ]
+    if not slots:
+        return ""
+    return f"{_plural('worker', slots)} {format_cpus(slots)}: a process sees one MIG slice only"
 
 
 def _far(

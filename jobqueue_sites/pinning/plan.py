@@ -219,7 +219,7 @@ def _limits(
         each = None if cores is None else max(1, cores // layout.threads_per_worker)
         found.append((each, f"threads_per_worker={layout.threads_per_worker}"))
     if layout.cores_per_worker is not None:
-        # Rounded a little up, for ten workers of 0.1 cores.
+        # Rounded a little up, for thirty workers of 1.1 cores on 33.
         fitting = None if cores is None else int(cores / layout.cores_per_worker + 1e-9)
         found.append(
             (fitting, f"cores_per_worker={layout.cores_per_worker}: there are {cores} cores")

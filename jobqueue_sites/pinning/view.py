@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
 
-from jobqueue_sites.pinning.accelerators import find_accelerator
+from jobqueue_sites.pinning.accelerators import find_accelerator, vendor_of
 from jobqueue_sites.pinning.layout import NodeLayout
 from jobqueue_sites.pinning.plan import NodePlan, reserved_cpus
 from jobqueue_sites.pinning.topology import Gpu, Topology
@@ -82,8 +83,10 @@ def view_node(topology: Topology, layout: NodeLayout, plan: NodePlan) -> NodeVie
     reserved = reserved_cpus(topology, layout)
     users: dict[Gpu, list[int]] = {gpu: [] for gpu in topology.gpus}
     for worker in plan.workers:
+        own = [gpu for gpu in topology.gpus if gpu.vendor is vendor_of(worker.env)]
+        among = dataclasses.replace(topology, gpus=tuple(own))
         for name in worker.accelerators:
-            for gpu in find_accelerator(topology, name).gpus:
+            for gpu in find_accelerator(among, name).gpus:
                 users[gpu].append(worker.slot)
 
     def cpu_view(cpu: int) -> CpuView:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -268,3 +269,11 @@ def test_no_answer_is_worse_than_an_error(
     ):
         with contextlib.suppress(CommandError):
             read(command, says)
+
+
+def test_the_documentation_says_what_each_was_tested_against() -> None:
+    page = Path(__file__).parents[2] / "docs/how-to/providers.md"
+    for case in CASES.values():
+        kind = type(case.provider)
+        row = next(line for line in page.read_text().splitlines() if f"| `{kind.__name__}`" in line)
+        assert row.split("|")[-2].strip() == kind.tested_against

@@ -6,6 +6,7 @@ Where tests must not be skipped (CI=true), a missing Slurm is an error.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,16 +45,28 @@ def _slurm() -> Iterator[None]:
             yield
 
 
-def jobs() -> list[str]:
-    """The jobs that have not ended (those that are just ending count as ended)."""
-    return run("squeue", "--noheader", "--states=PENDING,RUNNING,SUSPENDED", "--format=%i").split()
+def need(program: str) -> None:
+    """Skip a test whose program is missing, but not where nothing may be skipped."""
+    if shutil.which(program) is None:
+        message = f"{program} is missing (tests/slurm/machine/launchers.sh installs it)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+def jobs(folder: Path) -> list[str]:
+    """The jobs that write into `folder` and have not ended (those just ending count as ended)."""
+    listed = run(
+        "squeue", "--noheader", "--states=PENDING,RUNNING,SUSPENDED", "--Format=JobID,STDOUT:1024"
+    )
+    fields = [line.split(maxsplit=1) for line in listed.splitlines()]
+    return [job_id for job_id, path in fields if path.startswith(str(folder))]
 
 
 @pytest.fixture(autouse=True)
-def _no_job_is_left(_slurm: None) -> Iterator[None]:
-    before = set(jobs())
+def _no_job_is_left(_slurm: None, tmp_path: Path) -> Iterator[None]:
     yield
-    left = set(jobs()) - before
+    left = jobs(tmp_path)
     if left:
         run("scancel", *left)
     assert not left

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import dask.array as da
+import pytest
 
 from daskflow import BlockExecutor, Config, LocalExecutor, load, python_app
-from jobqueue_sites import SlurmProvider, SrunLauncher
+from jobqueue_sites import MpiExecLauncher, SlurmProvider, SrunLauncher
 from tests.slurm.apps import double, where
+from tests.slurm.conftest import need
 
 
 def config(tmp_path: Path, *executors: Any, **more: Any) -> Config:
@@ -29,8 +31,23 @@ def gpu_executor(**settings: Any) -> BlockExecutor:
     )
 
 
-def test_each_worker_has_its_own_gpu_and_core(tmp_path: Path) -> None:
-    with load(config(tmp_path, gpu_executor())):
+MPI_AS_ROOT = """\
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
+"""
+LAUNCHERS = {
+    "srun": SrunLauncher(),
+    "openmpi": MpiExecLauncher(command="mpiexec.openmpi"),
+    "mpich": MpiExecLauncher(command="mpiexec.mpich"),
+}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_each_worker_has_its_own_gpu_and_core(tmp_path: Path, launcher: str) -> None:
+    if launcher != "srun":
+        need(f"mpiexec.{launcher}")
+    provider = {"worker_init": MPI_AS_ROOT}
+    with load(config(tmp_path, gpu_executor(launcher=LAUNCHERS[launcher], provider=provider))):
         places = {future.result() for future in [where(n) for n in range(24)]}
     workers = defaultdict(set)
     for node, _block, slot, gpu, cores in places:

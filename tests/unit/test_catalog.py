@@ -10,11 +10,17 @@ from pathlib import Path
 import pytest
 
 from jobqueue_sites import catalog
-from jobqueue_sites.catalog import complete_topology, load_site, node_topology, site_names
+from jobqueue_sites.catalog import (
+    complete_topology,
+    load_site,
+    node_topology,
+    recognised,
+    site_names,
+)
 from jobqueue_sites.errors import SettingsError
 from jobqueue_sites.pinning.layout import NodeLayout
 from jobqueue_sites.pinning.plan import plan_node
-from jobqueue_sites.pinning.topology import Gpu, Topology, Vendor, format_cpus, parse_cpus
+from jobqueue_sites.pinning.topology import Gpu, Topology, Vendor, parse_cpus
 
 OURS = ("aurora", "delta", "frontier", "lumi-g", "perlmutter", "polaris")
 
@@ -94,6 +100,7 @@ def test_a_user_changes_what_is_said_of_a_site(overlay: Callable[[str, str], Pat
     ("text", "message"),
     [
         ("a = [", "this is no TOML"),
+        ("hostnames = '('", "hostnames='('"),
         ("colour = 'red'", "unknown key 'colour'; it may have facility"),
         ("name = 'x'", "that of its file"),
         ("nodes = 3", "nodes must be tables"),
@@ -134,22 +141,59 @@ def test_a_node_that_does_not_know_what_is_near_its_gpus_is_told_by_its_site() -
 
 def test_a_site_that_knows_more_exactly_is_believed() -> None:
     # The kernel says: die 0 is near the whole domain, 16 cores; the site: near 8 of them.
-    bare = live("frontier", gpus=(Gpu(name="0", vendor=Vendor.AMD, numa=3),))
-    assert format_cpus(complete_topology(bare, "frontier").gpus[0].cpus) == "48-55"
+    numas = (3, 3, 1, 1, 0, 0, 2, 2)
+    gpus = tuple(Gpu(name=str(at), vendor=Vendor.AMD, numa=numa) for at, numa in enumerate(numas))
+    completed = complete_topology(live("frontier", gpus=gpus), "frontier")
+    assert completed.gpus == node_topology("frontier").gpus
 
 
 def test_a_site_that_contradicts_the_node_is_not_believed() -> None:
-    # The job was given one GPU, and counts it anew: "0" is not what the site calls "0".
-    counted_anew = live("polaris", gpus=(Gpu(name="0", vendor=Vendor.NVIDIA, numa=1),))
-    assert complete_topology(counted_anew, "polaris").gpus == counted_anew.gpus
-    unknown = live("polaris", gpus=(Gpu(name="0", vendor=Vendor.NVIDIA),))
-    assert complete_topology(unknown, "polaris").gpus == unknown.gpus
+    numas = (3, 2, 0, 1)  # the site has the last two the other way round
+    gpus = tuple(
+        Gpu(name=str(at), vendor=Vendor.NVIDIA, numa=numa) for at, numa in enumerate(numas)
+    )
+    assert complete_topology(live("polaris", gpus=gpus), "polaris").gpus == gpus
+
+
+def test_a_job_with_some_of_the_accelerators_may_count_them_anew() -> None:
+    some = (Gpu(name="0", vendor=Vendor.NVIDIA), Gpu(name="1", vendor=Vendor.NVIDIA, numa=0))
+    assert complete_topology(live("polaris", gpus=some), "polaris").gpus == some
 
 
 def test_what_a_site_reserves_is_kept_free_on_its_nodes() -> None:
     bare = live("aurora", gpus=())
     plan = plan_node(complete_topology(bare, "aurora"), NodeLayout(cpu_affinity="block"))
     assert not {0, 52, 104, 156} & {cpu for worker in plan.workers for cpu in worker.cpus}
+
+
+def test_a_node_of_a_known_machine_is_recognised_by_its_name_and_shape() -> None:
+    gpus = tuple(Gpu(name=name, vendor=Vendor.NVIDIA) for name in "0123")
+    node = dataclasses.replace(live("polaris", gpus=gpus), hostname="x3001c0s13b1n0")
+    assert recognised(node).gpus == node_topology("polaris").gpus
+    aurora = dataclasses.replace(live("aurora", gpus=()), hostname="x4117c2s5b0n0")
+    assert recognised(aurora).reserved == {0, 52, 104, 156}
+
+
+def test_node_types_that_say_the_same_need_not_be_told_apart() -> None:
+    gpus = tuple(Gpu(name=name, vendor=Vendor.NVIDIA) for name in "0123")
+    described = node_topology("delta", "gpuA40x4")
+    node = dataclasses.replace(described, gpus=gpus, hostname="gpub042")
+    assert recognised(node).gpus == described.gpus
+
+
+@pytest.mark.parametrize("hostname", ["laptop", "", "x3001c0s13b1n0"])
+def test_a_node_of_another_name_or_shape_is_left_as_it_is(hostname: str) -> None:
+    frontier = dataclasses.replace(live("frontier", gpus=()), hostname=hostname)
+    assert recognised(frontier) == frontier
+
+
+def test_a_users_broken_file_stops_no_node(
+    overlay: Callable[[str, str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    overlay("a-broken", "a = [")
+    node = dataclasses.replace(live("aurora", gpus=()), hostname="x4117c2s5b0n0")
+    assert recognised(node).reserved == {0, 52, 104, 156}
+    assert "broken.toml: this is no TOML" in caplog.text
 
 
 def test_the_files_of_the_catalogue_are_parts_of_the_package() -> None:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from jobqueue_sites.errors import SettingsError
 from jobqueue_sites.providers import body
 from jobqueue_sites.providers.base import BlockJob
 from jobqueue_sites.providers.checks import directives
@@ -72,5 +73,7 @@ def _directives(provider: SlurmProvider, job: BlockJob) -> Sequence[str]:
 
 
 def _file_name(path: str) -> str:
-    """Return the path as sbatch takes it, which replaces %j and the like."""
+    """Return the path as sbatch takes it, which replaces %j and the like, but not behind a backslash."""
+    if "\\" in path:
+        raise SettingsError(f"the file {path!r} cannot be a job's: Slurm takes no backslash")
     return path.replace("%", "%%")

@@ -27,12 +27,15 @@ exit "$code"
 ON_NODE
 )
 start_agent() {
-    ssh -o BatchMode=yes "$2" "env JOBQUEUE_SITES_RANK=$1 bash -s" < <(
+    local pipe keeper code
+    exec {pipe}< <(
         printf 'cd %q || exit\n%s\n' "$PWD" "$on_node"
         exec sleep infinity
     )
-    local code=$?
-    kill "$!"
+    keeper=$!
+    ssh -o BatchMode=yes "$2" "env JOBQUEUE_SITES_RANK=$1 bash -s" <&"$pipe"
+    code=$?
+    kill "$keeper"
     return "$code"
 }
 agents=()

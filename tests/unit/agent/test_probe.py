@@ -112,6 +112,13 @@ def test_aurora_is_found_with_its_tiles(tmp_path: Path) -> None:
     assert workers[6].env["ZE_FLAT_DEVICE_HIERARCHY"] == "COMPOSITE"
 
 
+def test_a_node_of_a_machine_in_the_catalogue_keeps_what_is_reserved_there(tmp_path: Path) -> None:
+    environ = recorded(tmp_path, "aurora")
+    topology = probe_node(environ, root=tmp_path, allowed=every_cpu(208), hostname="x4117c2s5b0n0")
+    assert planned(topology)[:2] == ["1-8,105-112", "9-16,113-120"]
+    assert planned(topology)[11] == "93-100,197-204"
+
+
 def test_slices_are_accelerators_of_their_own(tmp_path: Path) -> None:
     topology = probe_node(recorded(tmp_path, "mig"), root=tmp_path, allowed=every_cpu(16))
     assert [name[:8] for name in names(topology)] == ["MIG-6d1e", "MIG-b2c3", "1"]
@@ -274,6 +281,16 @@ def test_the_picture_a_processor_shows_by_itself_is_no_accelerator(tmp_path: Pat
     )
     topology = probe_node(NOWHERE, root=tmp_path, allowed=[0])
     assert [(gpu.name, gpu.pci) for gpu in topology.gpus] == [("0", "0000:03:00.0")]
+
+
+def test_the_address_of_an_amd_card_has_all_its_parts(tmp_path: Path) -> None:
+    nodes = "sys/class/kfd/kfd/topology/nodes"
+    location = 0x41 << 8 | 0x0A << 3 | 2
+    write_files(
+        tmp_path, {f"{nodes}/1/properties": f"simd_count 64\nlocation_id {location}\ndomain 1"}
+    )
+    (gpu,) = probe_node(NOWHERE, root=tmp_path, allowed=[0]).gpus
+    assert (gpu.pci, gpu.aliases) == ("0001:41:0a.2", ())
 
 
 def test_where_the_kernel_does_not_know_what_is_near_nothing_is_said(tmp_path: Path) -> None:

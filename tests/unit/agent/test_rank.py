@@ -69,14 +69,8 @@ def test_the_rank_is_the_innermost_launchers(
 
 
 def test_what_the_ssh_launcher_sets_wins() -> None:
-    ours = {"JOBQUEUE_SITES_RANK": "3", "JOBQUEUE_SITES_NODES": "4"}
-    assert find_rank({**SRUN, "PMI_RANK": "1", "OMPI_COMM_WORLD_RANK": "2", **ours}) == (3, 4)
-    assert find_rank({"JOBQUEUE_SITES_RANK": "3"}) == (3, None)
-
-
-def test_the_number_of_nodes_helps_where_a_launcher_does_not_tell_it() -> None:
-    assert find_rank({"ALPS_APP_PE": "1", "JOBQUEUE_SITES_NODES": "2"}) == (1, 2)
-    assert find_rank({"JOBQUEUE_SITES_NODES": "1"}) == (0, 1)
+    ours = {"JOBQUEUE_SITES_RANK": "3"}
+    assert find_rank({**SRUN, "PMI_RANK": "1", "OMPI_COMM_WORLD_RANK": "2", **ours}) == (3, None)
 
 
 @pytest.mark.parametrize("value", ["", "none", "-1", "1.0", "²"])

@@ -330,5 +330,7 @@ def test_names_and_files_survive_what_each_system_makes_of_them() -> None:
     assert "#SBATCH --job-name='0 wörk'" in slurm
     assert "#PBS -N b0_w_rk" in PBSProvider().script(odd)
     assert "#PBS -o '/a b/%j #1'" in PBSProvider().script(odd)
+    with pytest.raises(SettingsError, match="takes no backslash"):
+        SlurmProvider().script(BlockJob(name="a", agent=("a",), stdout="/a\\b", stderr="/e"))
     with pytest.raises(SettingsError, match="no path with a colon"):
         PBSProvider().script(BlockJob(name="a", agent=("a",), stdout="/a:b", stderr="/e"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -15,7 +17,7 @@ from jobqueue_sites.pinning.layout import NodeLayout
 from jobqueue_sites.pinning.plan import NodePlan, plan_node
 from jobqueue_sites.pinning.svg import node_svg
 from jobqueue_sites.pinning.terminal import node_picture, plan_table
-from jobqueue_sites.pinning.topology import Topology
+from jobqueue_sites.pinning.topology import Gpu, Topology, Vendor
 from jobqueue_sites.pinning.view import COLOURS, NodeView, colour, ink, view_node
 from tests.unit.pinning.machines import cpus_of, node
 
@@ -78,6 +80,14 @@ def test_accelerators_stand_beside_their_domain_with_their_workers() -> None:
     ]
 
 
+def test_accelerators_of_two_vendors_are_told_apart() -> None:
+    mixed = dataclasses.replace(
+        SMALL, gpus=(Gpu(name="0", vendor=Vendor.NVIDIA), Gpu(name="0", vendor=Vendor.AMD))
+    )
+    view, _ = drawn(mixed)
+    assert [gpu.slots for gpu in view.elsewhere] == [(0,), (1,)]
+
+
 def every_node() -> list[tuple[str, str]]:
     return [(name, kind) for name in site_names() for kind in load_site(name).nodes]
 
@@ -126,6 +136,13 @@ def test_the_legend_says_what_the_signs_mean() -> None:
     assert "░░░: reserved for the system" in picture
     assert "blank: not the job's" in picture
     assert "no one knows near which cores" in picture
+
+
+def test_the_picture_in_the_documentation_is_what_is_drawn() -> None:
+    view, plan = drawn(node_topology("polaris"))
+    svg = node_svg(view, plan, "polaris, gpu: 4 workers, cpu_affinity auto")
+    picture = Path(__file__).parents[3] / "docs" / "how-to" / "pinning-polaris.svg"
+    assert picture.read_text() == svg  # else: jobqueue-sites pin --site polaris --svg ...
 
 
 @pytest.mark.parametrize("background", COLOURS)

@@ -9,7 +9,7 @@ import pytest
 from jobqueue_sites.errors import PinningError, SettingsError
 from jobqueue_sites.pinning.layout import NodeLayout
 from jobqueue_sites.pinning.plan import NodePlan, plan_node, workers_per_node
-from jobqueue_sites.pinning.topology import Gpu, Topology, Vendor, format_cpus
+from jobqueue_sites.pinning.topology import Cpu, Gpu, Topology, Vendor, format_cpus
 from tests.unit.pinning.machines import cpus_of, node
 
 # Four domains of four cores with two hardware threads: CPUs c and c + 16. GPU 0 is near the last.
@@ -128,6 +128,11 @@ def test_a_name_that_stands_for_nothing_or_several_is_refused(asked: str) -> Non
         plan(CARDS, available_accelerators=[asked])
 
 
+def test_several_slices_for_one_worker_are_noted() -> None:
+    notes = plan(CARDS, available_accelerators=["0", "MIG-a1,MIG-a2"]).notes
+    assert notes == ("worker 1: a process sees one MIG slice only",)
+
+
 def test_one_accelerator_under_two_names_is_refused() -> None:
     with pytest.raises(PinningError, match="names one accelerator twice"):
         plan(CARDS, available_accelerators=["0,GPU-5c9e-1"])
@@ -217,8 +222,10 @@ def test_cores_memory_accelerators_and_the_limit_say_how_many_workers_there_are(
 
 
 def test_fractions_of_cores_are_not_lost_to_rounding() -> None:
-    assert len(plan(node(cpus_of(cores=1)), cores_per_worker=0.1).workers) == 10
-    assert len(plan(node(cpus_of(cores=3)), cores_per_worker=0.3).workers) == 10
+    assert 33 // 1.1 == 29  # floating point
+    thirty = node(cpus_of(cores=33), memory_gb=33)
+    assert len(plan(thirty, cores_per_worker=1.1).workers) == 30
+    assert len(plan(thirty, mem_per_worker=1.1).workers) == 30
 
 
 @pytest.mark.parametrize(
@@ -430,6 +437,16 @@ def test_whole_cores_are_divided_however_hardware_threads_are_numbered(adjacent:
     planned = plan(smt, cpu_affinity="auto", max_workers_per_node=2)
     assert cpus(planned) == (["0-3", "4-7"] if adjacent else ["0-1,4-5", "2-3,6-7"])
     assert planned.workers[0].env["OMP_NUM_THREADS"] == "2"
+
+
+def test_domains_are_taken_in_their_order_however_cpus_are_numbered() -> None:
+    # CPUs are dealt out to the sockets in turn, and the kernel counts the second one's domain first.
+    dealt = [Cpu(id=cpu, core=cpu, socket=cpu % 2, numa=1 - cpu % 2) for cpu in range(8)]
+    planned = plan(node(dealt), cpu_affinity="auto", max_workers_per_node=4)
+    assert cpus(planned) == ["0,2", "4,6", "1,3", "5,7"]
+    turned = [Cpu(id=cpu, core=cpu, socket=0, numa=1 - cpu % 2) for cpu in range(8)]
+    planned = plan(node(turned), cpu_affinity="auto", max_workers_per_node=2)
+    assert cpus(planned) == ["1,3,5,7", "0,2,4,6"]
 
 
 @pytest.mark.parametrize(

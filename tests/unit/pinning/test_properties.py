@@ -83,7 +83,7 @@ def layout_of(settings: dict[str, Any]) -> NodeLayout | None:
         return None
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(topologies(), settings_of_layouts())
 def test_a_plan_keeps_the_rules_or_is_refused(topology: Topology, asked: dict[str, Any]) -> None:
     layout = layout_of(asked)
@@ -151,6 +151,7 @@ def check_memory(topology: Topology, layout: NodeLayout, plan: NodePlan) -> None
         assert sum(shares) <= topology.memory_bytes
 
 
+@settings(deadline=None)
 @given(topologies(), settings_of_layouts())
 def test_what_is_foretold_before_submission_comes_true(
     topology: Topology, asked: dict[str, Any]
@@ -177,6 +178,7 @@ def test_what_is_foretold_before_submission_comes_true(
     assert foretold in (None, len(plan.workers))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(2, 6), st.integers(1, 3), st.integers(1, 2), st.data())
 def test_with_cores_enough_every_worker_is_near_its_accelerator(
     domains: int, cores: int, sharing: int, threads: int, data: st.DataObject

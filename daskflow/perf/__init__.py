@@ -1,0 +1,1 @@
+"""What `daskflow perf` measures: standard workloads, on the user's own executors."""
