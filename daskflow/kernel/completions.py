@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 _MOST_FETCHES = 2
+_RELEASE_AFTER_S = 0.02
 
 
 class Completions:
@@ -23,6 +24,7 @@ class Completions:
         self._watching: set[asyncio.Task[None]] = set()
         self._to_fetch: list[tuple[Any, Any]] = []
         self._fetches = 0
+        self._to_release: list[Any] = []
 
     def watch(self, items: Sequence[tuple[Any, Any]]) -> None:
         """Report each (Dask future, what it belongs to) of `items` once the future has ended."""
@@ -41,6 +43,16 @@ class Completions:
         """
         self._client.loop.add_callback(self._add_to_fetch, items, then)
 
+    def release_soon(self, future: Any) -> None:
+        """Let go of a Dask future whose outcome is at home, together with others.
+
+        Each release would wake the client's loop, the scheduler and a worker, just when the next call is
+        on its way.
+        """
+        self._to_release.append(future)
+        if len(self._to_release) == 1:
+            self._client.loop.add_callback(self._release_later)
+
     def call_soon(self, function: Callable[[], object]) -> None:
         """Let the waiting thread run `function`."""
         self._queue.put(function)
@@ -56,6 +68,14 @@ class Completions:
                 found.append(self._queue.get_nowait())
             except queue.Empty:
                 return found
+
+    def _release_later(self) -> None:
+        asyncio.get_running_loop().call_later(_RELEASE_AFTER_S, self._release)
+
+    def _release(self) -> None:
+        # In this thread, so that all go to the scheduler in one message.
+        released, self._to_release = self._to_release, []
+        released.clear()
 
     def _watch(self, items: Sequence[tuple[Any, Any]]) -> None:
         for item in items:
