@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -12,6 +13,11 @@ from daskflow.worker import isolate
 
 TROUBLE_TOPIC = "daskflow-trouble"
 """Dask event topic that tells of a local worker that could not start."""
+
+
+def silence() -> None:
+    """Let distributed say nothing more in this process, not even what it calls critical."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
 
 
 class StartUp(WorkerPlugin):

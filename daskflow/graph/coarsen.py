@@ -16,6 +16,9 @@ to higher rank only, so there is no cycle.
 A batch has room while its calls together are expected to take `TARGET_S`. Calls of an app that is not
 known yet count little: a batch that turns out to be long hands the rest back (`daskflow.worker.batch`),
 so a wrong guess costs one call's duration.
+
+A batch begins once all its arguments are there, and has them all on one worker. So calls share one only
+if the same costly things come before them: calls that run long, large values, tasks that are not ours.
 """
 
 from __future__ import annotations
@@ -25,36 +28,67 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
-from daskflow.graph.call import Call
+from daskflow.graph.arguments import Foreign, Packed
+from daskflow.graph.call import Call, State
 from daskflow.graph.costs import Costs
+from daskflow.worker.outcome import REMOTE
 
 TARGET_S = 0.05
+# What follows from the calls of a batch may join it beyond the target, or it would wait for many batches.
+FOLLOWERS_S = 2 * TARGET_S
 UNKNOWN_S = TARGET_S / 200
 LEAST_S = 2e-6
 MOST_LIKE_CALLS = 1000
 MOST_CALLS = 5000
 TARGET_BYTES = 2**19
 # Batches of like calls for each slot, so that the last ones even out.
-_SHARES = 2
+SHARES = 2
 _ALONE = ("alone", None, False)
+_NOTHING: frozenset[object] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
 class _Group:
-    """A batch in the making."""
+    """A batch in the making; what is in `apart` comes before it."""
 
     kind: tuple[str, str | None, bool]
     rank: int
     room: int
+    apart: frozenset[object] = _NOTHING
     calls: list[Call] = field(default_factory=list)
     seconds: float = 0.0
     bytes: float = 0.0
+
+    def add(self, call: Call, seconds: float, size: float) -> None:
+        self.calls.append(call)
+        self.seconds += seconds
+        self.bytes += size
+
+    def fits(self, seconds: float, size: float, rule: bool | int) -> bool:
+        """Tell whether a like call may be added."""
+        if rule is not True:
+            return len(self.calls) < rule
+        return (
+            len(self.calls) < self.room
+            and self.seconds + seconds <= TARGET_S
+            and self.bytes + size <= TARGET_BYTES
+        )
+
+    def fits_after(self, seconds: float, size: float, rule: bool | int) -> bool:
+        """Tell whether a call that follows from those in it may be added."""
+        if rule is not True:
+            return len(self.calls) < rule
+        return (
+            len(self.calls) < MOST_CALLS
+            and self.seconds + seconds <= FOLLOWERS_S
+            and self.bytes + size <= TARGET_BYTES
+        )
 
 
 def coarsen(  # noqa: PLR0913 # all that decides about granularity
     calls: Sequence[Call],
     costs: Costs,
-    slots: int,
+    shares: int,
     labels: Sequence[str | None],
     *,
     alone: Container[Call] = (),
@@ -69,8 +103,8 @@ def coarsen(  # noqa: PLR0913 # all that decides about granularity
         What is to be sent now, in an order in which parents come first.
     costs
         What is known of their apps.
-    slots
-        How many calls can run at once.
+    shares
+        Into how many batches like calls are divided at least, so that nothing stays idle.
     labels
         The executor of each call.
     alone
@@ -80,50 +114,81 @@ def coarsen(  # noqa: PLR0913 # all that decides about granularity
     default_batch
         For apps whose option `batch` is None: True (learn), False (never), or a number of calls.
     """
-    shares = _fair_shares(calls, slots)
+    rooms = _rooms(calls, shares)
     groups: list[_Group] = []
     place: dict[Call, _Group] = {}
-    open_groups: dict[tuple[int, str, str | None, bool, int], _Group] = {}
-    group: _Group | None
+    open_groups: dict[tuple[object, ...], _Group] = {}
     for call, label in zip(calls, labels, strict=True):
         rule = call.options.batch if call.options.batch is not None else default_batch
         seconds, size = _expected(call, costs)
-        before = {group for p in call.parents if (group := place.get(p)) is not None}
         kind = (call.options.placement, label, call in suspects)
-        group = None
         is_alone = rule is False or call in alone
-        if not is_alone and before:
-            top = max(before, key=_rank)
-            is_only = sum(g.rank == top.rank for g in before) == 1
-            if is_only and top.kind == kind and _fits(top, seconds, size, rule, MOST_CALLS):
-                group = top
-        if group is None:
+        before, apart = _before(call, place, costs)
+        group = None if is_alone or not before else _group_of_arguments(before)
+        if group is None or not (
+            group.kind == kind and apart <= group.apart and group.fits_after(seconds, size, rule)
+        ):
             rank = 1 + max((g.rank for g in before), default=-1)
-            slot = (id(call.app), *kind, rank)
-            room = 1 if is_alone else min(shares[id(call.app)], MOST_LIKE_CALLS)
+            slot = (id(call.app), *kind, rank, apart)
             group = open_groups.get(slot)
-            if group is None or is_alone or not _fits(group, seconds, size, rule, group.room):
-                group = _Group(_ALONE if is_alone else kind, rank, room)
+            if group is None or is_alone or not group.fits(seconds, size, rule):
+                room = 1 if is_alone else min(rooms[id(call.app)], MOST_LIKE_CALLS)
+                group = _Group(_ALONE if is_alone else kind, rank, room, apart)
                 groups.append(group)
                 if not is_alone:
                     open_groups[slot] = group
-        group.calls.append(call)
-        group.seconds += seconds
-        group.bytes += size
+        group.add(call, seconds, size)
         place[call] = group
     # By rank, since a batch of higher rank may have been begun before one that it needs.
     groups.sort(key=_rank)
     return [group.calls for group in groups]
 
 
+def _before(
+    call: Call, place: dict[Call, _Group], costs: Costs
+) -> tuple[set[_Group], frozenset[object]]:
+    """Return the groups that hold the arguments of `call`, and what keeps it apart from like calls."""
+    before: set[_Group] = set()
+    apart: set[object] = set()
+    for parent in call.parents:
+        source = parent.source
+        group = place.get(source)
+        if group is not None:
+            before.add(group)
+        if group is not None and group.kind is _ALONE:
+            apart.add(group)
+        elif source.state is State.DONE:
+            if source.value is REMOTE:
+                apart.add(source)
+        elif (known := costs.estimate(source.app.name)) is not None and (
+            known.seconds >= TARGET_S or known.bytes >= TARGET_BYTES
+        ):
+            apart.add(source)
+    if type(call.args) is Packed:
+        for slot in call.args.slots:
+            if (
+                type(slot) is Foreign
+                and slot.resolved is not None
+                and slot.resolved.key is not None
+            ):
+                apart.add(slot.resolved.key)
+    return before, frozenset(apart) if apart else _NOTHING
+
+
+def _group_of_arguments(before: set[_Group]) -> _Group | None:
+    """Return the group whose rank is above that of all others, None if there is no such."""
+    top = max(before, key=_rank)
+    return top if sum(g.rank == top.rank for g in before) == 1 else None
+
+
 def _rank(group: _Group) -> int:
     return group.rank
 
 
-def _fair_shares(calls: Sequence[Call], slots: int) -> dict[int, int]:
-    """Return, for each app, how many calls a batch may have so that all slots have work."""
+def _rooms(calls: Sequence[Call], shares: int) -> dict[int, int]:
+    """Return, for each app, how many calls a batch may have so that there are enough batches."""
     count = Counter(id(call.app) for call in calls)
-    return {app: max(1, math.ceil(n / (_SHARES * max(1, slots)))) for app, n in count.items()}
+    return {app: max(1, math.ceil(n / max(1, shares))) for app, n in count.items()}
 
 
 def _expected(call: Call, costs: Costs) -> tuple[float, float]:
@@ -131,13 +196,3 @@ def _expected(call: Call, costs: Costs) -> tuple[float, float]:
     if known is None:
         return UNKNOWN_S, 0.0
     return max(LEAST_S, known.seconds), known.bytes
-
-
-def _fits(group: _Group, seconds: float, size: float, rule: bool | int, room: int) -> bool:
-    if rule is not True:
-        return len(group.calls) < rule
-    return (
-        len(group.calls) < room
-        and group.seconds + seconds <= TARGET_S
-        and group.bytes + size <= TARGET_BYTES
-    )

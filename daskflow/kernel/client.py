@@ -17,6 +17,7 @@ from typing import Any
 
 from daskflow.futures.appfuture import AppFuture
 from daskflow.graph import tasks
+from daskflow.kernel.exposing import noting
 
 
 def teach(client: Any) -> Callable[[], None]:
@@ -59,6 +60,14 @@ class _Pickled:
     """Something pickled already; on the other side it is what it was."""
 
     def __init__(self, content: Any):
+        # The first time only tells which of our calls it needs, unless the scheduler knows them all.
+        with noting() as needed:
+            self._pickle(content)
+        if needed:
+            needed[0].owner.expose(needed)
+            self._pickle(content)
+
+    def _pickle(self, content: Any) -> None:
         self._buffers: list[pickle.PickleBuffer] = []
         from distributed.protocol.pickle import dumps  # slow to import
 

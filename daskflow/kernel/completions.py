@@ -28,7 +28,8 @@ class Completions:
 
     def watch(self, items: Sequence[tuple[Any, Any]]) -> None:
         """Report each (Dask future, what it belongs to) of `items` once the future has ended."""
-        self._client.loop.add_callback(self._watch, items)
+        if items:
+            self._client.loop.add_callback(self._watch, items)
 
     def fetch(
         self,

@@ -16,7 +16,6 @@ import pickle
 import threading
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -26,11 +25,9 @@ from typing import Any, Self
 from daskflow.config import Config
 from daskflow.errors import (
     ExecutorError,
-    InvalidResourceSpecification,
     KernelClosedError,
     KernelForkedError,
     SchedulerLost,
-    UnknownExecutor,
     WorkerLost,
     WouldDeadlockError,
 )
@@ -43,11 +40,13 @@ from daskflow.futures.settling import Settlement
 from daskflow.graph import tasks
 from daskflow.graph.call import Call, State
 from daskflow.graph.lower import Batch
+from daskflow.kernel import exposing
 from daskflow.kernel.client import teach
 from daskflow.kernel.collector import Collector
 from daskflow.kernel.dispatcher import Dispatcher
 from daskflow.kernel.interrupts import Interrupts
 from daskflow.kernel.opening import KernelSide, OpenSession
+from daskflow.kernel.placing import Placing
 from daskflow.kernel.retry import RetryRules
 from daskflow.kernel.unasked import UnaskedFailures
 from daskflow.logs import log_to, new_run_folder
@@ -84,7 +83,6 @@ class DataFlowKernel:
         self._is_open = False
         self._lost: ExecutorError | None = None
         self._close_lock = threading.Lock()
-        self._checked_options: set[tuple[Any, str]] = set()
         self._is_eager = config.submit == "eager"
         self._flush_is_due = False
         self.run_dir: Path = new_run_folder(config.run_dir)
@@ -107,9 +105,9 @@ class DataFlowKernel:
         self.client = self._session.client
         rules = RetryRules(as_retry(config.retries), config.retry_handler)
         self._failures = UnaskedFailures()
-        self._dispatcher = Dispatcher(config, self.client, rules, self._settle, self._choose_label)
+        self._placing = Placing(config.executors, self.client, self._session.clusters)
+        self._dispatcher = Dispatcher(config, self.client, rules, self._settle, self._placing)
         self._collector = Collector(self.client, self._dispatcher, rules, self._settle)
-        self._dispatcher.slots = max(1, self._count_slots())
         self._interrupts = Interrupts(self.client)
         self._unteach = teach(self.client)
         self._collector.start()
@@ -135,7 +133,7 @@ class DataFlowKernel:
     def record(self, call: Call) -> None:
         """Take a new call."""
         if call.options.executors != "all" or call.options.resources:
-            self._check_options(call)
+            self._placing.check(call)
         self._check_usable()
         call.owner = self
         self._resolve_logs(call)
@@ -153,7 +151,7 @@ class DataFlowKernel:
         call.owner = self
         self._resolve_logs(call)
         try:
-            self._check_options(call)
+            self._placing.check(call)
         except ExecutorError as error:
             self._settle([(call, State.FAILED, error)])
         else:
@@ -187,6 +185,7 @@ class DataFlowKernel:
                 return call.state is State.CANCELLED
             inner = self._collector.inner_calls(call)
             batch = call.batch if call.state is State.SUBMITTED else None
+            self._collector.has_cancelled = True
             # Under the lock, so that the call is not just being sent, or sent again.
             error = CancelledError(f"call {key_of(call)} was cancelled")
             ended = settling.end([(call, State.CANCELLED, error)])
@@ -232,17 +231,26 @@ class DataFlowKernel:
         key = key_of(call)
         while True:
             keeps_remotely = call.state is State.DONE and call.batch is not None
-            if call.is_final and not keeps_remotely and not self._dispatcher.is_exposed(call):
-                return task_of_final(call, key)
-            self._check_usable()
-            if call.app.derived and call.state is State.RECORDED:
-                self._dispatcher.record(call)
-            task = self._dispatcher.expose(call)
+            task = self._dispatcher.exposed_task(call)
             if task is not None:
                 return task
-            # It waits here for a join or a plain future, so the scheduler cannot know it yet.
-            self.check_may_wait()
-            AppFuture.wait_for(call)
+            if call.is_final and not keeps_remotely:
+                return task_of_final(call, key)
+            if exposing.note(call):  # it is asked again, when all that the graph needs are exposed
+                return tasks.data(key, None)
+            self.expose([call])
+            if self._dispatcher.exposed_task(call) is None:
+                # It may come back from its task, or waits here, so the scheduler cannot know it yet.
+                self.check_may_wait()
+                AppFuture.wait_for(call)
+
+    def expose(self, calls: Sequence[Call]) -> None:
+        """Let the scheduler know calls by their own keys, as far as that can be now."""
+        self._check_usable()
+        for call in calls:
+            if call.app.derived and call.state is State.RECORDED:
+                self._dispatcher.record(call)
+        self._dispatcher.expose(calls)
 
     def was_shown(self, error: BaseException) -> None:
         """Note that somebody has seen the exception of a failed call."""
@@ -380,46 +388,6 @@ class DataFlowKernel:
         if self._lost is not None:
             raise self._lost.with_traceback(None)
 
-    def _check_options(self, call: Call) -> None:
-        options = call.options
-        asked = options.executors, options.placement
-        if asked in self._checked_options:
-            return
-        labels = [executor.label for executor in self.config.executors]
-        wanted = labels if options.executors == "all" else options.executors
-        for label in wanted:
-            if label not in labels:
-                raise UnknownExecutor(
-                    f"app {call.app.name!r} asks for executor {label!r}; "
-                    f"this kernel has {', '.join(map(repr, labels))}"
-                )
-        offers = [e.offers for e in self.config.executors if e.label in wanted]
-        if options.resources and None not in offers:
-            self._check_resources(call, [dict(offer or {}) for offer in offers])
-        self._checked_options.add(asked)
-
-    def _check_resources(self, call: Call, offers: Sequence[dict[str, float]]) -> None:
-        wanted = call.options.resources
-        if not any(all(o.get(k, 0) >= v for k, v in wanted.items()) for o in offers):
-            raise InvalidResourceSpecification(
-                f"app {call.app.name!r} asks for resources {dict(wanted)!r}; "
-                f"no worker of its executors has them: they have {offers!r}"
-            )
-
-    def _count_slots(self) -> int:
-        own = [executor.slots for executor in self.config.executors]
-        if None not in own:
-            return sum(slots or 0 for slots in own)
-        return sum(self.client.nthreads().values())
-
-    def _choose_label(self, call: Call, busy: Counter[str]) -> str | None:
-        labels = call.options.executors
-        if labels == "all" or len(self.config.executors) == 1:
-            return None
-        label = min(labels, key=lambda label: busy[label])
-        busy[label] += 1
-        return label
-
     def _resolve_logs(self, call: Call) -> None:
         if call.extras is not None:
             call.extras = call.extras.with_log_folder(self.log_folder(), key_of(call))
@@ -490,7 +458,11 @@ class DataFlowKernel:
 
     def _demand(self, label: str) -> int:
         """Return how many Dask tasks run or could run on the executor `label`."""
-        return self._dispatcher.demand(label) if self._is_open else 0
+        if not self._is_open:
+            return 0
+        if self._dispatcher.has_ready:  # there may be workers now that were not there before
+            self._flush_soon()
+        return self._dispatcher.demand(label)
 
     def _on_executor_failed(self, label: str, error: ExecutorError) -> None:
         """Fail the calls that can run nowhere but on executors that failed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata, util
@@ -13,15 +13,13 @@ from typing import Any
 
 from daskflow.config import Config
 from daskflow.errors import ExecutorError, VersionMismatch
-from daskflow.executors import BlockExecutor, ExistingExecutor, LocalExecutor
+from daskflow.executors import ExistingExecutor, LocalExecutor
 from daskflow.executors.base import LABEL_CAPACITY, Session
-from daskflow.executors.blocks import common_host
 from daskflow.executors.existing import watch
 from daskflow.executors.host import HostProcess, SchedulerSettings
 from daskflow.futures.recording import process
 from daskflow.graph import tasks
 from daskflow.graph.lower import label_resource
-from jobqueue_sites.address import contact_addresses
 
 logger = logging.getLogger("daskflow.kernel")
 _DASHBOARD_PORT = 8787
@@ -44,11 +42,21 @@ class KernelSide:
     on_waiting: Callable[[str], object]
 
 
+@dataclass(frozen=True)
+class _Scheduler:
+    """Where a scheduler is, for this machine and for others, and how to speak to it."""
+
+    address: str
+    security: Any
+    contacts: Sequence[str]
+
+
 class OpenSession:
     """A running scheduler with the executors of a Config."""
 
     def __init__(self, config: Config, kernel: KernelSide):
         self.clusters: dict[str, Any] = {}
+        self.client: Any = None
         self._closers: list[Callable[[], object]] = []
         self.host: HostProcess | None = None
         existing = next((e for e in config.executors if isinstance(e, ExistingExecutor)), None)
@@ -57,7 +65,10 @@ class OpenSession:
         try:
             if existing is None:
                 self.host = self._start_host()
-                self.client, contacts = _own_client(self.host, config)
+                scheduler = _start_scheduler(self.host, config)
+                # At once: they need no client.
+                self._start_executors(config, kernel, scheduler, are_local=True)
+                self.client = _own_client(scheduler)
                 self._closers.append(self._close_client)
                 is_ours = True
             else:
@@ -65,35 +76,39 @@ class OpenSession:
                 if is_ours:
                     self._closers.append(self._close_client)
                 check_versions(self.client)
-                contacts = [self._address]
+                address = str(self.client.scheduler.address)
+                scheduler = _Scheduler(address, self.client.security, [address])
                 if any(isinstance(e, LocalExecutor) for e in config.executors):
                     self.host = self._start_host()
-                    self.host.join_scheduler(self._address, self.client.security)
+                    self.host.join_scheduler(address, self.client.security)
+                self._start_executors(config, kernel, scheduler, are_local=True)
             self._register_plugins(is_ours=is_ours)
             self._closers.append(self._keep_order())
-            session = Session(
-                client=self.client,
-                host=self.host,
-                label_resources=self.label_resources,
-                labels=self.labels,
-                security=self.client.security,
-                interface="127.0.0.1" if "127.0.0.1" in self._address else None,
-                contacts=contacts,
-                folder=kernel.folder,
-                demand=kernel.demand,
-                on_failure=kernel.on_failure,
-                on_waiting=kernel.on_waiting,
-                clusters=self.clusters,
-            )
-            for executor in config.executors:
-                self._closers.append(executor.start(session))
+            self._start_executors(config, kernel, scheduler, are_local=False)
         except BaseException:
             self.close()
             raise
 
-    @property
-    def _address(self) -> str:
-        return str(self.client.scheduler.address)
+    def _start_executors(
+        self, config: Config, kernel: KernelSide, scheduler: _Scheduler, *, are_local: bool
+    ) -> None:
+        session = Session(
+            client=self.client,
+            host=self.host,
+            label_resources=self.label_resources,
+            labels=self.labels,
+            security=scheduler.security,
+            interface="127.0.0.1" if "127.0.0.1" in scheduler.address else None,
+            contacts=scheduler.contacts,
+            folder=kernel.folder,
+            demand=kernel.demand,
+            on_failure=kernel.on_failure,
+            on_waiting=kernel.on_waiting,
+            clusters=self.clusters,
+        )
+        for executor in config.executors:
+            if isinstance(executor, LocalExecutor) is are_local:
+                self._closers.append(executor.start(session))
 
     def _start_host(self) -> HostProcess:
         host = HostProcess()
@@ -171,14 +186,16 @@ class OpenSession:
         return kept.close
 
 
-def _own_client(host: HostProcess, config: Config) -> tuple[Any, list[str]]:
-    """Start the scheduler; return a client of it, and the addresses that other machines reach it under."""
-    from distributed import Client  # slow to import: the host starts meanwhile
-    from distributed.security import Security  # as above
+def _start_scheduler(host: HostProcess, config: Config) -> _Scheduler:
+    from distributed.security import Security  # slow to import: the host starts meanwhile
 
     security = Security.temporary() if config.encrypted else None
-    elsewhere = [e for e in config.executors if isinstance(e, BlockExecutor)]
-    listening = common_host(elsewhere, encrypted=config.encrypted)
+    listening = "127.0.0.1"
+    elsewhere: list[Any] = [e for e in config.executors if hasattr(e, "listening_host")]
+    if elsewhere:
+        from daskflow.executors.blocks import common_host  # imports jobqueue_sites
+
+        listening = common_host(elsewhere, encrypted=config.encrypted)
     address = host.start_scheduler(
         SchedulerSettings(
             host=listening,
@@ -192,8 +209,17 @@ def _own_client(host: HostProcess, config: Config) -> tuple[Any, list[str]]:
             },
         )
     )
-    client = Client(address, security=security, timeout="30s")
-    return client, contact_addresses(address, listening)
+    if not elsewhere:
+        return _Scheduler(address, security, [address])
+    from jobqueue_sites.address import contact_addresses  # as above
+
+    return _Scheduler(address, security, contact_addresses(address, listening))
+
+
+def _own_client(scheduler: _Scheduler) -> Any:
+    from distributed import Client  # slow to import
+
+    return Client(scheduler.address, security=scheduler.security, timeout="30s")
 
 
 def check_versions(client: Any) -> None:
