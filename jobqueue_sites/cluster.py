@@ -366,11 +366,14 @@ class BlockCluster(JobQueueCluster):
     # ---- supervision ------------------------------------------------------------------------
 
     async def _supervise(self) -> None:
+        trouble = ""
         while not self._is_closing:
             try:
                 await self._step()
-            except Exception:
-                logger.exception("keeping the blocks failed, and goes on")
+            except Exception as error:
+                if str(error) != trouble:  # not each second again
+                    logger.exception("keeping the blocks failed, and is tried again")
+                trouble = str(error)
             await asyncio.sleep(_LEAST_STEP_S)  # workers come by hundreds
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._nudged.wait(), _STEP_S)

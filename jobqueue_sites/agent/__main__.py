@@ -76,7 +76,8 @@ class Agent:
         except CannotGoOn as fault:
             if self._stopping.is_set():
                 return 0
-            self._say(str(fault))
+            logger.error("%s", fault)
+            sys.stderr.write(f"jobqueue-sites: {fault}\n")
             self._report(Phase.FAILED, str(fault), is_setup_fault=fault.is_setup_fault)
             return 1
         self._report(Phase.ENDED)
@@ -98,17 +99,13 @@ class Agent:
     def _has_lost(self, worker: str) -> None:
         if not self._stopping.is_set():
             self._lost.append(worker)
-            self._say(self._loss())
+            logger.error("%s", self._loss())
             self._report(Phase.UP, self._loss())
 
     def _loss(self) -> str:
         count = len(self._lost)
         which = self._lost[0] if count == 1 else f"{count} of {len(self._plan['workers'])} workers"
         return f"{self._host}: {which} died and could not be started again"
-
-    def _say(self, trouble: str) -> None:
-        logger.error("%s", trouble)
-        sys.stderr.write(f"jobqueue-sites: {trouble}\n")
 
     def _stop(self, number: signal.Signals) -> None:
         logger.info("told to end by %s", signal.Signals(number).name)

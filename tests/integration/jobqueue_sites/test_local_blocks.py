@@ -135,12 +135,12 @@ def test_a_block_that_ends_is_replaced_while_there_is_work(tmp_path: Path) -> No
 def test_a_block_without_work_is_not_replaced(tmp_path: Path) -> None:
     with LocalBlocks(**settings(tmp_path)) as cluster:
         cluster.wait_for_blocks(1, timeout=60)
-        os.killpg(os.getpgid(report(cluster).pid), signal.SIGKILL)
+        subprocess.run(cluster.provider.cancel([cluster.blocks[0].job_id]).argv, check=True)
         cluster.wait_for_end("blocks-0", timeout=60)
         for _ in range(3):
             cluster.sync(cluster._step)
-        assert len(cluster.blocks) == 1
-        assert "block 0 failed" in cluster.explain()
+        assert [block.state for block in cluster.blocks] == [BlockState.CANCELLED]
+        assert "block 0 was cancelled from outside" in cluster.explain()
 
 
 def test_a_block_that_cannot_start_is_explained(tmp_path: Path) -> None:
