@@ -138,8 +138,8 @@ def script(file: Path) -> None:
     FILE is TOML with a table [provider], whose "kind" names the batch system, and tables [layout] and
     [cluster] if you like; or a configuration of daskflow, with a provider for each of its executors.
     """
-    from jobqueue_sites.cluster import job_script
     from jobqueue_sites.reading import clusters_from
+    from jobqueue_sites.script import job_script
 
     found = clusters_from(file)
     for name, provider, settings in found:

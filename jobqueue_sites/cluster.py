@@ -1,12 +1,10 @@
 """Dask clusters of blocks, on dask-jobqueue's Job and Cluster classes.
 
-Only here is dask_jobqueue imported.
-
 ::
 
     scale(blocks=2) ─► worker_spec {name-0, name-1} ─► Job: one batch job of nodes x workers each
                               ▲                           │
-        policy ◄── supervise, each second ──► BlockWatch (batch system, agents' reports)
+        BlockKeeper ◄── supervise, each second ──► BlockWatch (batch system, agents' reports)
 
 One entry of the specification is one block; its workers are called ``{block}-{node}-{slot}``.
 """
@@ -16,13 +14,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import dataclasses
 import html
 import logging
 import math
-import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -32,96 +29,31 @@ from distributed.core import Status
 from distributed.security import Security
 from distributed.utils import NoOpAwaitable
 
-from jobqueue_sites import importing
+from jobqueue_sites import script
 from jobqueue_sites.address import contact_addresses, listening_host
 from jobqueue_sites.agent import checks
-from jobqueue_sites.agent.settings import AgentSettings
+from jobqueue_sites.agent.settings import AgentSettings, remove_settings
 from jobqueue_sites.blocks import explain as words
 from jobqueue_sites.blocks.block import Block
-from jobqueue_sites.blocks.policy import Bounds, blocks_wanted, to_close
+from jobqueue_sites.blocks.keeper import BlockKeeper
+from jobqueue_sites.blocks.policy import Bounds
 from jobqueue_sites.blocks.watch import BlockWatch
+from jobqueue_sites.entries import (
+    BlockEntry,
+    JobQueueCluster,
+    SchedulerElsewhere,
+    make_room_for_subscription,
+)
 from jobqueue_sites.errors import BlocksFailed, SettingsError
 from jobqueue_sites.pinning.layout import NodeLayout
 from jobqueue_sites.pinning.plan import workers_per_node
 from jobqueue_sites.providers.base import BlockJob, Provider
 from jobqueue_sites.settings import ClusterSettings
 
-with importing.without_side_effects():
-    from dask_jobqueue.core import Job, JobQueueCluster
-
 logger = logging.getLogger("jobqueue_sites.cluster")
 _STEP_S = 1.0
+_LEAST_STEP_S = 0.1
 _RETIRE_TIMEOUT_S = 20.0
-_FIRST_WORD_S = 15.0
-_RARER = 4
-
-
-class BlockEntry(Job):
-    """One block, as an entry of the cluster's specification."""
-
-    config_name = "local"
-
-    def __init__(
-        self, scheduler: Any = None, name: Any = None, cluster: Any = None, **_unused: Any
-    ):
-        # Job's own construction builds the command of `dask worker` from the user's settings of
-        # dask_jobqueue, neither of which applies to a block.
-        super(Job, self).__init__()
-        self.scheduler, self.name = scheduler, name
-        self.job_id, self.job_header, self.job_name = None, "", name
-        self._owner = cluster
-
-    def job_script(self) -> str:
-        return cast(str, self._owner.job_script(self.name))
-
-    async def start(self) -> None:
-        """Submit the job. That it is refused is told by the block, not by an exception."""
-        number = int(str(self.name).rsplit("-", 1)[1])
-        await self._owner._watch.submit(self.name, number)
-        self.status = Status.running
-
-    async def close(self) -> None:
-        """End the job."""
-        await self._owner._watch.cancel([self.name])
-        self.status = Status.closed
-        self._event_finished.set()
-
-
-class _Elsewhere:
-    """Stands in a SpecCluster for a scheduler that somebody else runs."""
-
-    status = Status.running
-
-    def __init__(self, address: str, **_unused: Any):
-        self.address = address
-
-    def __await__(self) -> Any:
-        async def itself() -> _Elsewhere:
-            return self
-
-        return itself().__await__()
-
-    async def close(self) -> None:
-        """Leave it alone."""
-
-
-def agent_command(settings: ClusterSettings, folder: Path, block: str) -> tuple[str, ...]:
-    """Return the command that runs an agent."""
-    python = settings.python or sys.executable
-    return (python, "-m", "jobqueue_sites.agent", str(folder), block)
-
-
-def job_script(provider: Provider, settings: ClusterSettings, block: str | None = None) -> str:
-    """Return the script that would be submitted for a block."""
-    folder = Path(settings.directory).absolute() / settings.name
-    name = block or f"{settings.name}-0"
-    job = BlockJob(
-        name=name,
-        agent=agent_command(settings, folder, name),
-        stdout=str(folder / f"{name}.out"),
-        stderr=str(folder / f"{name}.err"),
-    )
-    return provider.script(job)
 
 
 class BlockCluster(JobQueueCluster):
@@ -165,20 +97,14 @@ class BlockCluster(JobQueueCluster):
             gpus=getattr(provider, "gpus_per_node", None),
         )
         self._folder: Path | None = None
-        self._has_started = False
+        self._has_started = self._is_closing = False
+        self._is_between_starts = asyncio.Event()
+        self._is_between_starts.set()
         self._watch: BlockWatch  # from the start on
         self._supervision: asyncio.Task[None] | None = None
-        self._opening: asyncio.Future[Any] | None = None
         self._nudged = asyncio.Event()
         self._has_changed = asyncio.Event()
-        self._waiting_since_s, self._tell_after_s = time.monotonic(), _FIRST_WORD_S
-        self._bounds = Bounds(
-            init_blocks=provider.init_blocks,
-            min_blocks=provider.min_blocks,
-            max_blocks=provider.max_blocks,
-            parallelism=provider.parallelism,
-        )
-        self._owed = max(provider.init_blocks, provider.min_blocks)
+        self._keeper = self._new_keeper()
         chosen = self.settings
         self._host = ""
         if chosen.scheduler is None:
@@ -191,27 +117,53 @@ class BlockCluster(JobQueueCluster):
                 [chosen.scheduler] if isinstance(chosen.scheduler, str) else [*chosen.scheduler]
             )
             scheduler = {"address": self._contacts[0]}
-        super().__init__(
-            name=chosen.name,
-            security=self._security(),
-            scheduler_cls=Scheduler if chosen.scheduler is None else _Elsewhere,
-            scheduler_options={**scheduler, **chosen.dask_scheduler_options},
-            asynchronous=asynchronous,
-            loop=loop,
-            cluster=self,
+        try:
+            super().__init__(
+                name=chosen.name,
+                security=self._security(),
+                scheduler_cls=Scheduler if chosen.scheduler is None else SchedulerElsewhere,
+                scheduler_options={**scheduler, **chosen.dask_scheduler_options},
+                asynchronous=asynchronous,
+                loop=loop,
+                cluster=self,
+            )
+        except BaseException:
+            # A Ctrl-C, say. What was begun in the thread of the loop goes on, and would submit jobs.
+            if hasattr(self, "_loop_runner") and self._loop_runner.is_started():
+                self.close()
+            raise
+
+    def _new_keeper(self) -> BlockKeeper:
+        bounds = Bounds(
+            init_blocks=self.provider.init_blocks,
+            min_blocks=self.provider.min_blocks,
+            max_blocks=self.provider.max_blocks,
+            parallelism=self.provider.parallelism,
+        )
+        return BlockKeeper(
+            bounds,
+            lambda: self.open_blocks,
+            self.explain,
+            self.settings.on_waiting,
+            self.settings.on_failure,
         )
 
     # ---- for users --------------------------------------------------------------------------
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """All blocks this cluster has or had, oldest first."""
+        """The blocks this cluster has or had, oldest first; of those that ended, the last thousand."""
         return tuple(self._watch.blocks.values()) if self._has_started else ()
 
     @property
     def open_blocks(self) -> tuple[Block, ...]:
         """The blocks that have not ended."""
-        return tuple(block for block in self.blocks if not block.is_over)
+        return tuple(self._watch.open_blocks) if self._has_started else ()
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether no block is up or just starting, and none is tried for a while, after failures."""
+        return self._keeper.has_given_up
 
     @property
     def folder(self) -> Path | None:
@@ -232,8 +184,8 @@ class BlockCluster(JobQueueCluster):
     def job_script(self, name: str | None = None) -> str:
         """Return the script that is submitted for a block."""
         if not self._has_started:
-            return job_script(self.provider, self.settings, name)
-        return self.provider.script(self._watch.job(name or f"{self._name}-0"))
+            return script.job_script(self.provider, self.settings, name)
+        return self.provider.script(self._job(name or f"{self._name}-0"))
 
     def explain(self) -> str:
         """Say in a sentence or two what the blocks do, and why nothing is running if nothing is."""
@@ -241,7 +193,7 @@ class BlockCluster(JobQueueCluster):
             return "the cluster has not started"
         return words.explain(
             self.blocks,
-            self._watch.health,
+            self._keeper.health,
             now_s=time.time(),
             expected_workers=self.slots_per_block // self.layout.threads_per_worker
             if self.expected_workers
@@ -309,9 +261,11 @@ class BlockCluster(JobQueueCluster):
         TimeoutError
             It has not within `timeout` seconds.
         """
+        if name not in self._watch.blocks:
+            raise KeyError(f"no block is called {name!r}")
 
         async def wait() -> None:
-            while not self._watch.blocks[name].is_over:
+            while (block := self._watch.blocks.get(name)) is not None and not block.is_over:
                 await self._has_changed.wait()
 
         async def within() -> None:
@@ -326,7 +280,7 @@ class BlockCluster(JobQueueCluster):
                 open_blocks = self.open_blocks
                 if len(open_blocks) == blocks and all(block.workers for block in open_blocks):
                     return
-                if self._watch.health.is_resting(time.time()):
+                if self.has_given_up:
                     raise BlocksFailed(self.explain())
                 await changed.wait()
 
@@ -348,30 +302,41 @@ class BlockCluster(JobQueueCluster):
         """Keep dask_jobqueue from writing keys anywhere: agents get them with their settings."""
 
     async def _start(self) -> None:
-        await super()._start()
-        if self._has_started:
-            return
+        self._is_between_starts.clear()
+        try:
+            if self.settings.scheduler is not None:
+                self.shutdown_scheduler = False
+                arguments = self.security.get_connection_args("client")
+                await make_room_for_subscription(self._contacts[0], arguments)
+            await super()._start()
+            if not self._has_started:
+                self._start_supervision()
+        except BaseException:
+            self._is_between_starts.set()
+            if self.status is Status.running:  # else the base class has closed what it had begun
+                await self._close()
+            raise
+        finally:
+            self._is_between_starts.set()
+
+    def _start_supervision(self) -> None:
         if self.settings.scheduler is None:
             self._contacts = contact_addresses(str(self.scheduler_address), self._host)
-        else:
-            self.shutdown_scheduler = False
+        self.name = self.settings.name  # several clusters of one scheduler would get one name
         self._folder = self.settings.new_folder()
         self._agent_settings().write(self._folder)
-        self._watch = BlockWatch(
-            self.provider,
-            self._folder,
-            lambda block: agent_command(self.settings, cast(Path, self._folder), block),
-            self._changed,
-        )
+        self._watch = BlockWatch(self.provider, self._folder, self._job, self._changed)
         self.new_spec["group"] = self._group(self.expected_workers or 1)
         self._has_started = True
         self._supervision = asyncio.create_task(self._supervise())
+
+    def _job(self, block: str) -> BlockJob:
+        return script.block_job(self.settings, cast(Path, self._folder), block)
 
     def _agent_settings(self) -> AgentSettings:
         chosen = self.settings
         tls = self.security.get_tls_config_for_role("worker") if chosen.encrypted else {}
         names = {"ca_file": "tls_ca_file", "cert": "tls_worker_cert", "key": "tls_worker_key"}
-        plugins = base64.b64encode(cloudpickle.dumps(list(chosen.plugins))).decode()
         return AgentSettings(
             scheduler=tuple(self._contacts),
             security={names[name]: _text(tls[name]) for name in names} if tls else None,
@@ -380,7 +345,7 @@ class BlockCluster(JobQueueCluster):
             nodes=self.provider.nodes_per_block,
             resources=dict(chosen.resources),
             env=dict(chosen.env),
-            plugins=plugins if chosen.plugins else "",
+            plugins=[base64.b64encode(cloudpickle.dumps(p)).decode() for p in chosen.plugins],
             start_method=chosen.start_method,
             interface=chosen.worker_interface,
             local_directory=chosen.local_directory,
@@ -390,68 +355,58 @@ class BlockCluster(JobQueueCluster):
         )
 
     async def _close(self) -> None:
+        if self.status is not Status.failed:  # which is told in the middle of a start
+            await self._is_between_starts.wait()
+        self._is_closing = True
         if self._supervision is not None:
             self._supervision.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervision
-            self._supervision = None
-        if self._opening is not None:
-            with contextlib.suppress(Exception):
-                await self._opening
+            await asyncio.wait({self._supervision})
         if self._has_started:
-            await self._watch.cancel([block.name for block in self.open_blocks])
+            remove_settings(cast(Path, self._folder))
+            await self._watch.stop()
+            # The base class would ask a scheduler that may be gone to let the workers go.
+            self._forget([*self.worker_spec, *self.workers])
         await super()._close()
 
     # ---- supervision ------------------------------------------------------------------------
 
     async def _supervise(self) -> None:
-        while True:
+        trouble = ""
+        while not self._is_closing:
             try:
                 await self._step()
-            except Exception:
-                logger.exception("watching over the blocks failed, and goes on")
+            except Exception as error:
+                if str(error) != trouble:  # not each second again
+                    logger.exception("keeping the blocks failed, and is tried again")
+                trouble = str(error)
+            await asyncio.sleep(_LEAST_STEP_S)  # workers come by hundreds
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._nudged.wait(), _STEP_S)
             self._nudged.clear()
 
     async def _step(self) -> None:
         self._watch.count(Counter(_block_of(name) for name in self.observed))
-        await self._watch.look()
-        self._forget_ended()
-        demand = self._demand()
-        now_s = time.time()
-        if demand and self._watch.health.is_resting(now_s) and not self._is_any_up():
-            self._fail_waiting()
-            return
-        self._tell_why_it_waits(demand)
-        open_blocks = self.open_blocks
-        wanted = blocks_wanted(self._bounds, demand, self.slots_per_block, len(open_blocks))
-        if sum(block.workers > 0 for block in open_blocks) >= self._owed:
-            self._owed = 0  # what was asked for came up; from now on the work decides
-        wanted = max(wanted, self._owed)
-        missing = self._watch.health.most_submissions(wanted - len(open_blocks))
-        if missing > 0 and self._watch.health.may_submit(now_s):
-            await self._open(missing)
+        self._watch.look()
+        self._forget([name for name in self.worker_spec if self._is_over(name)])
+        if self._watch.workers_per_node not in (None, self.expected_workers):
+            self.expected_workers = self._watch.workers_per_node
+            for spec in (self.new_spec, *self.worker_spec.values()):
+                spec["group"] = self._group(self.expected_workers)
+        to_open = self._keeper.to_open(await self._demand(), self.slots_per_block)
+        for _ in range(to_open):
+            self.worker_spec.update(self.new_worker_spec())
+        if to_open:
+            await self._correct_state()
 
-    def _demand(self) -> int:
+    async def _demand(self) -> int:
         if self.settings.demand is not None:
-            return self.settings.demand()
+            # In a thread, since it may wait for whoever is just adding to the calls.
+            return await asyncio.to_thread(self.settings.demand)
         if self.settings.scheduler is not None:
             return 0
         state: Any = self.scheduler
         running = sum(len(worker.processing) for worker in state.workers.values())
         return running + len(state.queued) + len(state.unrunnable)
-
-    def _is_any_up(self) -> bool:
-        return any(block.workers for block in self.open_blocks)
-
-    async def _open(self, count: int) -> None:
-        if self._opening is not None and not self._opening.done():
-            return
-        for _ in range(count):
-            self.worker_spec.update(self.new_worker_spec())
-        # Submitting may take long; the watch over the others goes on.
-        self._opening = asyncio.ensure_future(self._correct_state())
 
     def new_worker_spec(self) -> dict[str, Any]:
         """Return the entry of a new block; a name is never used twice."""
@@ -460,83 +415,44 @@ class BlockCluster(JobQueueCluster):
         return {name: dict(self.new_spec)}
 
     async def _rescale(self, target: int) -> None:
-        self._bounds = dataclasses.replace(self._bounds, min_blocks=0, max_blocks=target)
-        self._watch.health = type(self._watch.health)()
-        open_blocks = self.open_blocks
-        surplus = to_close(open_blocks, len(open_blocks) - target)
-        self._owed = target
-        if surplus:
-            await self._close_blocks([block.name for block in surplus])
+        surplus = [block.name for block in self._keeper.rescale(target)]
+        self._watch.want_closed(surplus)
         self._nudged.set()
+        if surplus:
+            await self._let_go(surplus)
+            await self._watch.cancel(surplus)
 
-    async def _close_blocks(self, names: list[str]) -> None:
-        """Move the data of blocks elsewhere, then end their jobs."""
-        self._watch.want_closed(names)
+    async def _let_go(self, names: list[str]) -> None:
+        """Move the data of blocks elsewhere."""
         leaving = [name for name in self.observed if _block_of(name) in names]
-        if leaving:
-            try:
-                scheduler: Any = self.scheduler_comm
-                await asyncio.wait_for(scheduler.retire_workers(names=leaving), _RETIRE_TIMEOUT_S)
-            except (TimeoutError, OSError) as error:
-                logger.warning("could not move the data of %s: %r", ", ".join(names), error)
-        await self._watch.cancel(names)
+        if not leaving:
+            return
+        try:
+            scheduler: Any = self.scheduler_comm
+            await asyncio.wait_for(scheduler.retire_workers(names=leaving), _RETIRE_TIMEOUT_S)
+        except (TimeoutError, OSError) as error:
+            logger.warning("could not move the data of %s: %r", ", ".join(names), error)
+
+    def _is_over(self, name: str) -> bool:
+        block = self._watch.blocks.get(name)
+        return name in self.workers and (block is None or block.is_over)
+
+    def _forget(self, names: Iterable[str]) -> None:
+        """Take blocks out of the specification: nothing is left to close."""
         for name in names:
             self.worker_spec.pop(name, None)
-        await self._correct_state()
-
-    def _forget_ended(self) -> None:
-        """Take blocks that ended out of the specification: nothing is left to close."""
-        for block in self.blocks:
-            if block.is_over and block.name in self.worker_spec and block.name in self.workers:
-                del self.worker_spec[block.name]
-                entry = self.workers.pop(block.name)
+            if (entry := self.workers.pop(name, None)) is not None:
                 entry.status = Status.closed
-        for name, reports in self._watch.reports.items():
-            workers = max((report.workers or 0 for report in reports), default=0)
-            if workers:
-                self.expected_workers = workers
-                if name in self.worker_spec:
-                    self.worker_spec[name]["group"] = self._group(workers)
 
     def _group(self, workers: int) -> list[str]:
         nodes = range(self.provider.nodes_per_block)
         return [f"-{node}-{slot}" for node in nodes for slot in range(workers)]
 
     def _changed(self, before: Block, block: Block) -> None:
+        self._keeper.changed(before, block)
         self._nudged.set()
         changed, self._has_changed = self._has_changed, asyncio.Event()
         changed.set()
-        if not block.is_over or before.is_over:
-            return
-        if not block.state.is_normal_end:
-            logger.warning("%s", words.of_ended(block))
-        if not block.has_failed_to_start:
-            return
-        self._watch.health = self._watch.health.failed(
-            words.of_ended(block),
-            time.time(),
-            is_final=block.is_setup_fault,
-            has_others=any(other.workers for other in self.open_blocks),
-        )
-        if self._watch.health.is_resting(time.time()):
-            logger.error("%s", self.explain())
-
-    def _tell_why_it_waits(self, demand: int) -> None:
-        """Explain once in a while, less and less often, why work finds no worker."""
-        now_s = time.monotonic()
-        if not demand or self._is_any_up():
-            self._waiting_since_s, self._tell_after_s = now_s, _FIRST_WORD_S
-        elif now_s - self._waiting_since_s >= self._tell_after_s:
-            self._tell_after_s *= _RARER
-            why = self.explain()
-            if self.settings.on_waiting is not None:
-                self.settings.on_waiting(why)
-            else:
-                logger.warning("no worker yet: %s", why)
-
-    def _fail_waiting(self) -> None:
-        if self.settings.on_failure is not None:
-            self.settings.on_failure(BlocksFailed(self.explain()))
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
         super()._update_worker_status(op, msg)

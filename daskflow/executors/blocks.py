@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cloudpickle
 
@@ -21,12 +20,10 @@ from jobqueue_sites.launchers import Launcher
 from jobqueue_sites.pinning.layout import NodeLayout
 from jobqueue_sites.pinning.plan import workers_per_node
 from jobqueue_sites.providers.base import Provider
+from jobqueue_sites.script import job_script
 from jobqueue_sites.settings import ClusterSettings
 
-if TYPE_CHECKING:
-    from jobqueue_sites.cluster import BlockCluster
-
-_CLOSE_TIMEOUT_S = 20
+_COMMANDS_OF_CLOSING = 4  # a submission, two tries to cancel, and what Dask takes
 _LAYOUT = tuple(field.name for field in dataclasses.fields(NodeLayout))
 _PASSED_ON = (
     "worker_interface",
@@ -131,8 +128,6 @@ max_workers_per_node, threads_per_worker, reserved_cpus
 
     def job_script(self) -> str:
         """Return the script that would be submitted for its first block."""
-        from jobqueue_sites.cluster import job_script  # imports distributed
-
         return job_script(self._provider(), self._settings(self.directory or "runinfo"))
 
     def listening_host(self, *, encrypted: bool) -> str:
@@ -165,16 +160,16 @@ max_workers_per_node, threads_per_worker, reserved_cpus
             on_waiting=session.on_waiting,
         )
 
-        async def start() -> BlockCluster:
-            cluster = BlockCluster(
-                self._provider(), self._layout(), settings, asynchronous=True, loop=client.loop
-            )
-            cluster.shutdown_on_close = False  # the kernel closes it
-            return await cluster
-
-        cluster = client.sync(start)
+        # With a hold of its own on the client's loop, which whose client it is may close too early.
+        cluster = BlockCluster(self._provider(), self._layout(), settings, loop=client.loop)
+        cluster.shutdown_on_close = False  # the kernel closes it
         session.clusters[self.label] = cluster
-        return lambda: client.sync(cluster.close, callback_timeout=_CLOSE_TIMEOUT_S)
+        timeout_s = _COMMANDS_OF_CLOSING * self.provider.cmd_timeout
+
+        def close() -> None:
+            cluster.close(timeout=timeout_s)
+
+        return close
 
     # ---- inside -----------------------------------------------------------------------------
 
@@ -195,7 +190,6 @@ max_workers_per_node, threads_per_worker, reserved_cpus
             host=self.host,
             interface=self.interface,
             env=self.env,
-            packages=("daskflow",),
             **passed_on,
         )
 

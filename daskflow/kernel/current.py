@@ -63,18 +63,27 @@ def load(config: Any = None, *, replace: bool = False) -> DataFlowKernel:
             why = "load(..., replace=True) closed their kernel, so they were cancelled"
             warn_of_calls_never_run(kernel.close(), why)
         kernel = DataFlowKernel(settings)
+        try:
+            _adopt_calls(kernel)
+        except BaseException:  # a Ctrl-C: nobody else could close it
+            kernel.close()
+            raise
         _loaded_at = _caller()
-        for call in process.pool.drain():
-            if call.state is State.SUBMITTED:  # somebody runs it already
-                process.pool.demand(call)
-                AppFuture.wait_for(call)
-            if not call.is_final and not call.app.derived:
-                kernel.adopt(call)
         process.kernel = kernel
         if not _exit_hook_is_set:
             _exit_hook_is_set = True
             atexit.register(_at_exit)
         return kernel
+
+
+def _adopt_calls(kernel: DataFlowKernel) -> None:
+    """Hand the calls that were made before to the kernel."""
+    for call in process.pool.drain():
+        if call.state is State.SUBMITTED:  # somebody runs it already
+            process.pool.demand(call)
+            AppFuture.wait_for(call)
+        if not call.is_final and not call.app.derived:
+            kernel.adopt(call)
 
 
 def dfk() -> DataFlowKernel:

@@ -93,6 +93,17 @@ class DataFlowKernel:
         except BaseException:
             self._stop_log()
             raise
+        try:
+            self._begin(config)
+        except BaseException:  # nobody else could close it
+            self._session.close()
+            self._stop_log()
+            raise
+        self._is_open = True
+        logger.info("kernel loaded: %s, logs in %s", config.executors, self.run_dir)
+
+    def _begin(self, config: Config) -> None:
+        """Take calls for the session that is open."""
         self.client = self._session.client
         rules = RetryRules(as_retry(config.retries), config.retry_handler)
         self._failures = UnaskedFailures()
@@ -110,8 +121,6 @@ class DataFlowKernel:
             self._collector,
             self._on_lost,
         )
-        self._is_open = True
-        logger.info("kernel loaded: %s, logs in %s", config.executors, self.run_dir)
 
     # ---- for futures (the protocol `daskflow.futures.recording.Owner`) ----------------------
 
@@ -427,12 +436,14 @@ class DataFlowKernel:
     def _on_executor_failed(self, label: str, error: ExecutorError) -> None:
         """Fail the calls that can run nowhere but on executors that failed."""
         labels = [executor.label for executor in self.config.executors]
+        clusters = self._session.clusters.items()
+        hopeless = {label, *(name for name, cluster in clusters if cluster.has_given_up)}
 
         def fail() -> None:
             failed = []
             for call in self._unfinished():
                 wanted = labels if call.options.executors == "all" else call.options.executors
-                if call.label == label or set(wanted) <= {label}:
+                if call.label == label or hopeless.issuperset(wanted):
                     failed.append(call)
             batches = {
                 call.batch.key: call.batch for call in failed if call.state is State.SUBMITTED

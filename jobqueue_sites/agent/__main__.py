@@ -17,6 +17,7 @@ import os
 import platform
 import signal
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from jobqueue_sites.agent import checks
 from jobqueue_sites.agent.probe import probe_node
 from jobqueue_sites.agent.rank import find_rank
 from jobqueue_sites.agent.report import TOPIC, Phase, Report
-from jobqueue_sites.agent.settings import AgentSettings
+from jobqueue_sites.agent.settings import AgentSettings, is_disowned
 from jobqueue_sites.errors import JobqueueSitesError
 from jobqueue_sites.pinning.plan import NodePlan, plan_node
 
@@ -51,15 +52,16 @@ class CannotGoOn(Exception):
 class Agent:
     """The agent of one node of one block."""
 
-    def __init__(self, folder: Path, block: str, node: int):
+    def __init__(self, folder: Path, settings: AgentSettings, block: str, node: int):
         self._folder = folder
-        self._settings = AgentSettings.read(folder)
+        self._settings = settings
         self._block = block
         self._node = node
         self._place = (block, node)
         self._host = platform.node()
         self._topology: Mapping[str, Any] = {}
         self._plan: Mapping[str, Any] = {}
+        self._lost: list[str] = []
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
@@ -69,6 +71,8 @@ class Agent:
             loop.add_signal_handler(number, self._stop, number)
         try:
             workers = await self._start()
+            if workers is not None:
+                await self._run_workers(workers)
         except CannotGoOn as fault:
             if self._stopping.is_set():
                 return 0
@@ -76,18 +80,32 @@ class Agent:
             sys.stderr.write(f"jobqueue-sites: {fault}\n")
             self._report(Phase.FAILED, str(fault), is_setup_fault=fault.is_setup_fault)
             return 1
-        if workers is not None:
-            report = self._report(Phase.UP)
-            logger.info("%d workers are up", len(self._plan["workers"]))
-            try:
-                await workers.tell(TOPIC, dataclasses.asdict(report))
-            except (OSError, TimeoutError) as error:
-                logger.warning("cannot tell the scheduler of the plan: %s", error)
-            await self._first(workers.finished())
-            logger.info("ending the workers")
-            await workers.close()
         self._report(Phase.ENDED)
         return 0
+
+    async def _run_workers(self, workers: NodeWorkers) -> None:
+        report = self._report(Phase.UP)
+        logger.info("%d workers are up", report.workers)
+        try:
+            await workers.tell(TOPIC, dataclasses.asdict(report))
+        except (OSError, TimeoutError) as error:
+            logger.warning("cannot tell the scheduler of the plan: %s", error)
+        await self._first(workers.finished(self._has_lost))
+        logger.info("ending the workers")
+        await workers.close()
+        if len(self._lost) == report.workers:
+            raise CannotGoOn(self._loss(), is_setup_fault=False)
+
+    def _has_lost(self, worker: str) -> None:
+        if not self._stopping.is_set():
+            self._lost.append(worker)
+            logger.error("%s", self._loss())
+            self._report(Phase.UP, self._loss())
+
+    def _loss(self) -> str:
+        count = len(self._lost)
+        which = self._lost[0] if count == 1 else f"{count} of {len(self._plan['workers'])} workers"
+        return f"{self._host}: {which} died and could not be started again"
 
     def _stop(self, number: signal.Signals) -> None:
         logger.info("told to end by %s", signal.Signals(number).name)
@@ -177,6 +195,7 @@ class Agent:
             phase=phase,
             message=message,
             is_setup_fault=is_setup_fault,
+            workers=len(self._plan["workers"]) if self._plan else None,
             topology=self._topology,
             plan=self._plan,
         )
@@ -190,7 +209,43 @@ class Agent:
 def main() -> None:
     """Run the agent that the command line describes."""
     folder, block = Path(sys.argv[1]), sys.argv[2]
-    node, _ = find_rank(os.environ)
+    try:
+        code = _run(folder, block)
+    except CannotGoOn as fault:
+        sys.stderr.write(f"jobqueue-sites: {fault}\n")
+        code = 1
+    except Exception:  # noqa: BLE001 # or else Python would wait for the workers before it ends
+        traceback.print_exc()
+        code = 1
+    logging.shutdown()
+    # Whatever thread or child a library has left behind: the job is over.
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run(folder: Path, block: str) -> int:
+    host = platform.node()
+    if not folder.is_dir():
+        raise CannotGoOn(
+            f"{host} does not see the folder {folder}: directory=... must be one that compute nodes "
+            "see under the same path",
+            is_setup_fault=True,
+        )
+    try:
+        settings = AgentSettings.read(folder)
+    except FileNotFoundError:
+        sys.stderr.write("jobqueue-sites: the cluster of this job has been closed\n")
+        return 0
+    except TypeError as error:
+        raise CannotGoOn(
+            f"{host} has another version of jobqueue_sites than the client: {error}. Let worker_init "
+            "activate the client's environment",
+            is_setup_fault=True,
+        ) from error
+    if is_disowned(folder, block):
+        sys.stderr.write("jobqueue-sites: the cluster has given this block up\n")
+        return 0
+    node = _node(settings.nodes)
     # What workers say while all is well would bury what a user looks for in the job's output.
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
     logging.basicConfig(
@@ -198,11 +253,21 @@ def main() -> None:
         format="%(asctime)s %(name)s %(levelname)s %(message)s",
         level=logging.INFO,
     )
-    code = asyncio.run(Agent(folder, block, node).run())
-    logging.shutdown()
-    # Whatever thread or child a library has left behind: the job is over.
-    sys.stderr.flush()
-    os._exit(code)
+    return asyncio.run(Agent(folder, settings, block, node).run())
+
+
+def _node(nodes: int) -> int:
+    """Return which node of its block this is."""
+    if nodes == 1:
+        return 0  # whatever is set: the client may itself run under a launcher
+    node, _ = find_rank(os.environ)
+    if node >= nodes:
+        raise CannotGoOn(
+            f"{platform.node()} is node {node}, counted from 0, of a block of {nodes}: the launcher "
+            "starts too many agents",
+            is_setup_fault=True,
+        )
+    return node
 
 
 if __name__ == "__main__":

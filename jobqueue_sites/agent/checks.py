@@ -6,8 +6,8 @@ import platform
 from collections.abc import Iterable, Mapping
 from importlib import metadata, util
 
-PACKAGES = ("dask", "distributed", "cloudpickle", "msgpack", "toolz")
-"""Whose versions must be those of the client."""
+PACKAGES = ("dask", "distributed", "cloudpickle", "msgpack", "toolz", "daskflow")
+"""Whose versions must be those of the client; jobqueue_sites comes with daskflow."""
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:

@@ -19,8 +19,9 @@ from jobqueue_sites.agent.variables import CPUS
 
 def dask_setup(_worker: Any) -> None:
     """Pin this process (called by Dask before the worker takes tasks)."""
-    # A handler that does nothing, not SIG_IGN: what the worker starts must not inherit it.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    for number in (signal.SIGTERM, signal.SIGINT):  # LSF sends both
+        # A handler that does nothing, not SIG_IGN: what the worker starts must not inherit it.
+        signal.signal(number, lambda _number, _frame: None)
     text = os.environ.get(CPUS, "")
     if not text:
         return

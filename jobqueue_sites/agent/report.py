@@ -7,7 +7,6 @@ scheduler.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -39,9 +38,11 @@ class Report:
     phase
         How far it is.
     message
-        What a user should know.
+        What a user should know: what has gone wrong; "" if nothing has.
     is_setup_fault
         Whether the next block would fail for the same reason.
+    workers
+        How many workers it plans; None if it has no plan yet.
     topology, plan
         What it found on the node and planned, as JSON values.
     time_s
@@ -55,29 +56,36 @@ class Report:
     phase: Phase
     message: str = ""
     is_setup_fault: bool = False
+    workers: int | None = None
     topology: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
     time_s: float = field(default_factory=time.time)
 
     def write(self, folder: Path) -> None:
         """Write it where its cluster looks for it."""
-        path = folder / f"{self.block}-node{self.node}.json"
+        path = report_path(folder, self.block, self.node)
         draft = path.with_suffix(f".{self.pid}.new")
         draft.write_text(json.dumps(asdict(self)))
         draft.replace(path)
 
-    @property
-    def workers(self) -> int | None:
-        """How many workers it plans; None if it has no plan yet."""
-        return len(self.plan["workers"]) if self.plan else None
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """Read one.
+
+        Raises
+        ------
+        OSError
+            There is none.
+        ValueError
+            It is not to be understood.
+        """
+        stored = json.loads(path.read_text())
+        try:
+            return cls(**{**stored, "phase": Phase(stored["phase"])})
+        except (TypeError, KeyError) as error:  # of an agent of another version
+            raise ValueError(f"{path}: {error}") from error
 
 
-def read_reports(folder: Path, block: str, nodes: int) -> list[Report]:
-    """Return the reports of a block's agents, as far as there are any."""
-    reports = []
-    for node in range(nodes):
-        path = folder / f"{block}-node{node}.json"
-        if os.path.lexists(path):
-            stored = json.loads(path.read_text())
-            reports.append(Report(**{**stored, "phase": Phase(stored["phase"])}))
-    return reports
+def report_path(folder: Path, block: str, node: int) -> Path:
+    """Return where the report of a node is."""
+    return folder / f"{block}-node{node}.json"

@@ -1,7 +1,12 @@
-"""What the agents of a cluster must know: one file, written by the cluster, readable by its user only."""
+"""What the agents of a cluster must know: one file, written by the cluster, readable by its user only.
+
+It is there as long as the cluster. A job that starts later, or whose block was given up since nobody knew
+whether the batch system had taken it, has no use: its agents find so here.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -34,7 +39,7 @@ class AgentSettings:
     resources, env
         Dask resources and environment variables that each worker gets.
     plugins
-        Pickled Dask worker plugins, in base64.
+        Dask worker plugins, each pickled, in base64.
     start_method
         How worker processes start: ``"spawn"`` or ``"forkserver"``.
     interface
@@ -56,7 +61,7 @@ class AgentSettings:
     nodes: int = 1
     resources: Mapping[str, float] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
-    plugins: str = ""
+    plugins: Sequence[str] = ()
     start_method: str = "spawn"
     interface: str | None = None
     local_directory: str | None = None
@@ -75,10 +80,39 @@ class AgentSettings:
 
     @classmethod
     def read(cls, folder: Path) -> AgentSettings:
-        """Read them from `folder`."""
+        """Read them from `folder`.
+
+        Raises
+        ------
+        FileNotFoundError
+            The cluster has been closed.
+        TypeError
+            They were written by another version.
+        """
         stored = json.loads((folder / FILE_NAME).read_text())
         layout = stored.pop("layout")
         accelerators = layout["available_accelerators"]
         if isinstance(accelerators, list):
             layout["available_accelerators"] = tuple(accelerators)
         return cls(layout=NodeLayout(**layout), **stored)
+
+
+def remove_settings(folder: Path) -> None:
+    """Leave no keys behind, and no use to jobs that start late: the cluster is closed."""
+    with contextlib.suppress(OSError):
+        (folder / FILE_NAME).unlink()
+
+
+def disown(folder: Path, block: str) -> None:
+    """Let a job that the batch system may have taken, or not, be of no use."""
+    with contextlib.suppress(OSError):
+        _disowned(folder, block).touch()
+
+
+def is_disowned(folder: Path, block: str) -> bool:
+    """Whether the cluster has given the block up."""
+    return _disowned(folder, block).exists()
+
+
+def _disowned(folder: Path, block: str) -> Path:
+    return folder / f"{block}.disowned"

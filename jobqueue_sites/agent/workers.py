@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from distributed import Nanny
-from distributed.core import rpc
+from distributed.core import Status, rpc
 from distributed.security import Security
 
 from jobqueue_sites.agent import variables
@@ -17,6 +16,8 @@ from jobqueue_sites.agent.settings import AgentSettings
 from jobqueue_sites.pinning.plan import NodePlan, WorkerPlan
 
 _CLOSE_TIMEOUT_S = 4.0
+_WATCH_S = 1.0
+_LOST_S = 10.0
 _KILL_TIMEOUT_S = 2.0
 _TELL_TIMEOUT_S = 5.0
 
@@ -30,7 +31,6 @@ class NodeWorkers:
         self._settings = settings
         self._scheduler = scheduler
         self._security = security_of(settings)
-        self._plugins = pickle.loads(base64.b64decode(settings.plugins)) if settings.plugins else []
         self._nannies = [self._nanny(worker, *place) for worker in plan.workers]
 
     async def start(self) -> None:
@@ -43,9 +43,31 @@ class NodeWorkers:
         """
         await asyncio.gather(*self._nannies)
 
-    async def finished(self) -> None:
-        """Return when no worker is left: the scheduler closed them, or is gone."""
-        await asyncio.gather(*(nanny.finished() for nanny in self._nannies))
+    async def finished(self, on_lost: Callable[[str], object]) -> None:
+        """Return when no worker is left: the scheduler closed them, or is gone, or they cannot restart.
+
+        A nanny restarts a worker that dies, but where a restart fails it leaves it at that.
+        ``on_lost(name)`` is called for each worker that will not come back.
+        """
+        await asyncio.gather(*(self._watch(nanny, on_lost) for nanny in self._nannies))
+
+    async def _watch(self, nanny: Nanny, on_lost: Callable[[str], object]) -> None:
+        ended = asyncio.ensure_future(nanny.finished())
+        clock = asyncio.get_running_loop().time
+        was_up_s = clock()
+        while True:
+            await asyncio.wait({ended}, timeout=_WATCH_S)
+            process = nanny.process
+            if process is not None and process.status == Status.running:
+                was_up_s = clock()
+            is_starting = process is not None and process.status == Status.starting
+            down_s = clock() - was_up_s
+            if ended.done() and down_s < _LOST_S:
+                return
+            if ended.done() or (down_s > _LOST_S and not is_starting):
+                on_lost(str(nanny.name))
+                await nanny.close(timeout=_KILL_TIMEOUT_S)
+                return
 
     async def close(self) -> None:
         """End them."""
@@ -75,7 +97,8 @@ class NodeWorkers:
             local_directory=settings.local_directory,
             death_timeout=settings.death_timeout_s,
             preload=["jobqueue_sites.agent.pin"],
-            plugins=self._plugins,
+            # Unpickled by the worker alone: here, classes of the client's __main__ could not be sent on.
+            plugins=[base64.b64decode(plugin) for plugin in settings.plugins],
             dashboard=False,
         )
 

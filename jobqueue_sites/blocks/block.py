@@ -9,6 +9,8 @@ from jobqueue_sites.providers.base import JobStatus
 
 LOST_SIGHT_S = 60.0
 """How long a job may be missing from all lists, and its workers with it, before it counts as gone."""
+EARLY_S = 60.0
+"""A block that fails within so many seconds has been of no use, even if workers came."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +89,27 @@ class Block:
         return self.fault or self.reason
 
     @property
-    def has_failed_to_start(self) -> bool:
-        """Whether it ended without ever having had a worker, and not for our wish."""
-        return self.is_over and not self.was_up and self.state is not BlockState.CLOSED
+    def is_staying(self) -> bool:
+        """Whether it is there, or on its way, and is not about to end."""
+        return not (self.is_over or self.is_closing or self.state is BlockState.ENDING)
+
+    @property
+    def has_failed_early(self) -> bool:
+        """Whether it ended before it was of use, and not for our wish."""
+        if not self.is_over or self.state is BlockState.CLOSED:
+            return False
+        return not self.was_up or (
+            self.state in (BlockState.FAILED, BlockState.OUT_OF_MEMORY)
+            and self.lasted_s is not None
+            and self.lasted_s < EARLY_S
+        )
+
+    @property
+    def lasted_s(self) -> float | None:
+        """How long it ran; None if it never did, or has not ended."""
+        if self.started_s is None or self.ended_s is None:
+            return None
+        return max(0.0, self.ended_s - self.started_s)
 
     def submitted(self, job_id: str, now_s: float) -> Block:
         """The batch system took its job."""
@@ -128,10 +148,13 @@ class Block:
             since_s = self.hopeless_since_s or now_s
             told = replace(
                 told,
+                nodes=status.nodes,
                 reason=status.reason,
                 started_s=None,
                 hopeless_since_s=since_s if status.is_hopeless else None,
             )
+            if self.state not in (BlockState.QUEUED, BlockState.HELD):  # it begins anew
+                told = replace(told, fault="", is_setup_fault=False)
         elif self.state is not state and not state.is_final:
             told = replace(told, reason="", hopeless_since_s=None)
         if state in (BlockState.STARTING, BlockState.UP) and self.started_s is None:

@@ -13,6 +13,7 @@ from jobqueue_sites.errors import CommandError, CommandTimeout
 from jobqueue_sites.providers.base import Answer, Command
 
 T = TypeVar("T")
+_KILL_TIMEOUT_S = 1.0
 
 
 async def run_command(command: Command[T], timeout_s: float) -> T:
@@ -50,6 +51,8 @@ async def run_command(command: Command[T], timeout_s: float) -> T:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(TimeoutError):  # it may hang in a file system
+                await asyncio.wait_for(process.wait(), _KILL_TIMEOUT_S)
     assert process.returncode is not None
     answer = Answer(
         argv=argv,

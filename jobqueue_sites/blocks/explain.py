@@ -46,10 +46,12 @@ def explain(
     lines += [_of_open(block, now_s, expected_workers, room) for block in open_blocks]
     ended = [block for block in blocks if block.is_over]
     if ended and not any(block.was_up for block in open_blocks):
-        if not health.is_resting(now_s) and not ended[-1].state.is_normal_end:
-            lines.append(of_ended(ended[-1]))
+        last = ended[-1]
+        is_bad = last.has_failed_early or not last.state.is_normal_end
+        if is_bad and not health.is_resting(now_s):
+            lines.append(of_ended(last))
         elif not open_blocks and not health.is_resting(now_s):
-            lines.append(f"{of_ended(ended[-1])}; no block is open, since none is wanted")
+            lines.append(f"{of_ended(last)}; no block is open, since none is wanted")
     if not blocks and not lines:
         lines.append("no block has been asked for")
     if query_trouble:
@@ -73,8 +75,10 @@ def of_ended(block: Block) -> str:
         BlockState.OUT_OF_MEMORY: "ran out of memory",
         BlockState.GONE: "is gone",
     }.get(block.state, "failed")
-    if block.started_s is not None and block.ended_s is not None:
-        how += f" after {max(0.0, block.ended_s - block.started_s):.0f} s"
+    if block.state is BlockState.COMPLETED and not block.was_up:
+        how = "ended without ever having had a worker"
+    if block.lasted_s is not None:
+        how += f" after {block.lasted_s:.0f} s"
     if block.exit_code:
         how += f" with exit code {block.exit_code}"
     why = f": {block.why}" if block.why else ""
@@ -96,7 +100,8 @@ def _of_open(block: Block, now_s: float, expected_workers: int | None, room: str
     where = where if block.nodes else ""
     if block.state is BlockState.STARTING:
         since = f" for {_span(now_s - block.started_s)}" if block.started_s is not None else ""
-        fault = f": {block.fault}" if block.fault else ", and no worker has come yet"
+        missing = "its workers are gone" if block.was_up else "no worker has come yet"
+        fault = f": {block.fault}" if block.fault else f", and {missing}"
         log = f" (log {PurePath(block.stderr_path)})" if block.stderr_path else ""
         return f"{job} runs{where}{since}{fault}{log}"
     if block.state is BlockState.ENDING:

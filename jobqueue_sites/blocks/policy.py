@@ -26,16 +26,29 @@ class Bounds:
     parallelism: float
 
 
-def blocks_wanted(bounds: Bounds, demand: int, slots_per_block: int, open_blocks: int) -> int:
-    """Return how many blocks there should be for `demand` calls that run or could run.
+def blocks_missing(
+    bounds: Bounds, demand: int, slots_per_block: int, blocks: Sequence[Block], owed: int
+) -> int:
+    """Return how many blocks to add to those that stay. None is taken away.
 
-    Blocks are added while the calls exceed the slots; none is taken away.
+    Parameters
+    ----------
+    demand
+        How many calls run or could run; blocks are added while these exceed the slots.
+    slots_per_block
+        How many calls a block runs at once.
+    blocks
+        Those that are there or on their way, and are not about to end.
+    owed
+        How many blocks somebody has asked for by number that have not been up yet. They come also
+        without work, but once only.
     """
     for_demand = math.ceil(demand * bounds.parallelism / max(1, slots_per_block))
     if demand and not for_demand:  # parallelism 0: one block does it all
         for_demand = 1
-    wanted = min(max(bounds.min_blocks, for_demand), bounds.max_blocks)
-    return max(wanted, open_blocks)
+    for_work = max(bounds.min_blocks, for_demand) - len(blocks)
+    to_come = sum(not block.was_up for block in blocks)
+    return max(0, min(max(for_work, owed - to_come), bounds.max_blocks - len(blocks)))
 
 
 def to_close(blocks: Sequence[Block], surplus: int) -> list[Block]:
@@ -64,8 +77,10 @@ class Health:
     why: str = ""
 
     def failed(self, why: str, now_s: float, *, is_final: bool, has_others: bool) -> Health:
-        """A block was refused, or ended before it was up."""
+        """A block was refused, or ended before it was of use."""
         failures = self.failures + 1
+        if self.is_resting(now_s):  # it was submitted before, with those that led to the rest
+            return replace(self, failures=failures)
         if not has_others and (is_final or failures >= MOST_FAILURES or self.rests):
             rest_s = min(_REST_S * 2**self.rests, _LONGEST_REST_S)
             return Health(
@@ -73,6 +88,10 @@ class Health:
             )
         pause_s = min(_FIRST_PAUSE_S * 2 ** (failures - 1), _REST_S)
         return replace(self, failures=failures, pause_until_s=now_s + pause_s, why=why)
+
+    def came_up(self) -> Health:
+        """A block has workers: others may come too. What went wrong counts until it has lasted."""
+        return replace(self, pause_until_s=0.0, rests_until_s=0.0)
 
     def is_resting(self, now_s: float) -> bool:
         """Whether the site is left alone because blocks do not come up."""

@@ -1,6 +1,14 @@
 """The watch over a cluster's blocks: submits their jobs, asks after them, hears their agents, ends them.
 
-It does what `states`, `block` and `policy` decide; it knows the batch system and files, not Dask.
+::
+
+    submit ──► sbatch …  ─┐
+    cancel ──► scancel …  ├─► _change ──► on_change(before, block)
+    look   ──► squeue …   │
+    count  ──► workers   ─┘
+
+It does what `states` and `block` decide; it knows the batch system and files, not Dask. Commands may take
+as long as `cmd_timeout`: they run in tasks of their own, and nobody waits for them but `stop`.
 """
 
 from __future__ import annotations
@@ -9,16 +17,23 @@ import asyncio
 import logging
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from jobqueue_sites.agent.report import Phase, Report, read_reports
+from jobqueue_sites.agent.settings import disown
 from jobqueue_sites.blocks.block import Block
 from jobqueue_sites.blocks.commands import run_command
-from jobqueue_sites.blocks.policy import Health
+from jobqueue_sites.blocks.reports import Reports
 from jobqueue_sites.blocks.states import BlockState
-from jobqueue_sites.errors import CommandError, SubmitRefused, UnreadableAnswer
-from jobqueue_sites.providers.base import BlockJob, JobStatus, Provider
+from jobqueue_sites.errors import (
+    CommandError,
+    JobqueueSitesError,
+    SettingsError,
+    SubmitRefused,
+    UnreadableAnswer,
+)
+from jobqueue_sites.providers.base import BlockJob, JobState, JobStatus, Provider
 from jobqueue_sites.units import walltime_s
 
 logger = logging.getLogger("jobqueue_sites.blocks")
@@ -26,14 +41,17 @@ POLL_S = 2.0
 LONGEST_POLL_S = 30.0
 _SLOWER = 1.5
 _NEAR_END_S = 15.0
+_SOON_UP_S = 120.0
 _HOPELESS_S = 5.0
 _MOST_SUBMISSIONS = 4
+_MOST_ENDED = 1000
 _TAIL_BYTES = 4096
 _TAIL_LINES = 12
 _OURS = "jobqueue-sites: "
 _OF_LAUNCHER = re.compile(r"\s*$|srun: |slurmstepd|mpi(exec|run)\b|-{5,}|parallel: ")
 _TELLING = re.compile(r"error|no module|no such|not found|denied|cannot|fail", re.IGNORECASE)
 _HOPELESS = "the job would wait for ever ({}), so it was taken back"
+_DISOWNED = "{}; should its job be there all the same, it will end as soon as it starts"
 
 
 class BlockWatch:
@@ -45,8 +63,8 @@ class BlockWatch:
         Speaks to the batch system.
     folder
         Where scripts, logs and the agents' reports are; compute nodes must see it too.
-    agent
-        Gives the command of a block's agents.
+    job
+        Gives what the job of a block is to do, by the block's name.
     on_change
         Called with each new value of a block, and the one before.
     """
@@ -55,90 +73,82 @@ class BlockWatch:
         self,
         provider: Provider,
         folder: Path,
-        agent: Callable[[str], tuple[str, ...]],
+        job: Callable[[str], BlockJob],
         on_change: Callable[[Block, Block], object],
     ):
         self._provider = provider
         self._folder = folder
-        self._agent = agent
+        self._job = job
         self._on_change = on_change
         self.blocks: dict[str, Block] = {}
-        self.reports: dict[str, list[Report]] = {}
-        self.health = Health()
+        """All blocks, oldest first; of those that have ended, the last thousand."""
         self.query_trouble = ""
+        self._cancel_trouble = ""
         self.room = ""
-        self._submissions = asyncio.Semaphore(_MOST_SUBMISSIONS)
+        self.workers_per_node: int | None = None
+        """As the agents have found."""
+        self._open: dict[str, None] = {}
+        self._ended: deque[str] = deque()
+        self._reports = Reports(folder, provider.nodes_per_block)
+        self._uncancelled: set[str] = set()
+        self._submissions: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(_MOST_SUBMISSIONS)
+        self._polling: asyncio.Task[None] | None = None
         self._poll_every_s = POLL_S
         self._polled_s = 0.0
 
+    @property
+    def open_blocks(self) -> list[Block]:
+        """The blocks that have not ended, oldest first."""
+        return [self.blocks[name] for name in list(self._open)]
+
     # ---- what the cluster asks for ----------------------------------------------------------
 
-    async def submit(self, name: str, number: int) -> None:
-        """Submit the job of a new block; a refusal is its end, not an exception."""
-        job = self.job(name)
-        path = self._folder / f"{name}.sh"
-        block = Block(
+    def submit(self, name: str, number: int) -> None:
+        """Have the job of a new block submitted; a refusal is its end, not an exception."""
+        job = self._job(name)
+        self.blocks[name] = Block(
             name=name,
             number=number,
             walltime_s=walltime_s(self._provider.walltime),
-            script_path=str(path),
+            script_path=str(self._folder / f"{name}.sh"),
             stdout_path=job.stdout,
             stderr_path=job.stderr,
         )
-        self.blocks[name] = block
-        try:
-            path.write_text(self._provider.script(job))
-            path.chmod(0o700)
-            async with self._submissions:
-                block = self.blocks[name]
-                if block.is_closing:
-                    self._change(block.closed_unsubmitted(time.time()))
-                    return
-                command = self._provider.submit(str(path))
-                job_id = await run_command(command, self._provider.cmd_timeout)
-        except (CommandError, OSError) as error:
-            is_final = isinstance(error, SubmitRefused | UnreadableAnswer)
-            block = self.blocks[name].refused(str(error), time.time())
-            self._change(block.told_of_fault("", is_setup_fault=is_final))
-            return
-        logger.info("block %s is job %s", name, job_id)
-        self._change(self.blocks[name].submitted(job_id, time.time()))
-        self.look_soon()
-        if self.blocks[name].is_closing:  # meanwhile
-            await self.cancel([name])
-
-    def job(self, name: str) -> BlockJob:
-        """Return what the job of a block is to do."""
-        base = self._folder / name
-        return BlockJob(
-            name=name, agent=self._agent(name), stdout=f"{base}.out", stderr=f"{base}.err"
-        )
+        self._open[name] = None
+        submission = asyncio.create_task(self._submit(job))
+        self._submissions.add(submission)
+        submission.add_done_callback(self._submissions.discard)
 
     def want_closed(self, names: Iterable[str]) -> list[Block]:
         """Note that blocks are to end; return those that have not yet."""
-        wanted = [block for name in names if not (block := self.blocks[name]).is_over]
-        for block in wanted:
-            self._change(block.wanted_closed())
-        return wanted
+        wanted = [name for name in names if name in self._open]
+        for name in wanted:
+            self._change(self.blocks[name].wanted_closed())
+        return [self.blocks[name] for name in wanted]
 
-    async def cancel(self, names: Iterable[str]) -> None:
-        """End the jobs of blocks. What cannot be cancelled is named in the log."""
-        wanted = self.want_closed(names)
-        job_ids = [block.job_id for block in wanted if block.job_id is not None]
-        if not job_ids:
-            return
-        for last in (False, True):
-            try:
-                command = self._provider.cancel(job_ids)
-                await run_command(command, self._provider.cmd_timeout)
-            except CommandError as error:
-                if last:
-                    logger.error("jobs %s may still run: %s", ", ".join(job_ids), error)
-            else:
-                for block in wanted:
-                    self._change(self.blocks[block.name].ending())
-                break
+    async def cancel(self, names: Iterable[str], *, tries: int = 1) -> None:
+        """End the jobs of blocks. Those that cannot be cancelled now will be later, while it looks."""
+        due = [
+            block
+            for block in self.want_closed(names)
+            if block.job_id is not None and block.state is not BlockState.ENDING
+        ]
+        if due and await self._are_cancelled([str(block.job_id) for block in due], tries):
+            for block in due:
+                self._uncancelled.discard(block.name)
+                self._change(self.blocks[block.name].ending())
+        else:
+            self._uncancelled.update(block.name for block in due)
         self.look_soon()
+
+    async def stop(self) -> None:
+        """End all blocks, and look no longer. What cannot be cancelled is named in the log."""
+        if self._polling is not None:
+            self._polling.cancel()
+        # Not awaited themselves: whoever is tired of waiting must not lose the id of a job.
+        cancelling = asyncio.create_task(self.cancel(list(self._open), tries=2))
+        await asyncio.wait({cancelling, *self._submissions})
 
     def look_soon(self) -> None:
         """Something has changed: ask the batch system at short intervals again."""
@@ -146,56 +156,126 @@ class BlockWatch:
 
     def count(self, workers: Mapping[str, int]) -> None:
         """Take note of how many workers of each block are connected."""
-        for name, block in list(self.blocks.items()):
-            counted = block.with_workers(workers.get(name, 0), time.time())
-            if counted is block or block.is_over:
-                continue
+        for block in self.open_blocks:
+            counted = block.with_workers(workers.get(block.name, 0), time.time())
             if counted.workers < block.workers:
                 self.look_soon()
-                self._polled_s = 0.0
-            elif counted.workers:
-                self.health = Health()
             self._change(counted)
+
+    def look(self) -> None:
+        """Begin to ask the batch system and to hear the agents, if it is time to."""
+        is_polling = self._polling is not None and not self._polling.done()
+        is_due = time.monotonic() - self._polled_s >= self._poll_every_s
+        if is_due and not is_polling and self._with_job():
+            self._polling = asyncio.create_task(self._poll())
+
+    # ---- submitting and cancelling ----------------------------------------------------------
+
+    async def _submit(self, job: BlockJob) -> None:
+        name = job.name
+        try:
+            async with self._turns:
+                if self.blocks[name].is_closing:
+                    self._change(self.blocks[name].closed_unsubmitted(time.time()))
+                    return
+                path = Path(self.blocks[name].script_path)
+                await asyncio.to_thread(_write_script, path, self._provider.script(job))
+                command = self._provider.submit(str(path))
+                job_id = await run_command(command, self._provider.cmd_timeout)
+        except (JobqueueSitesError, OSError, ValueError) as error:
+            self._refuse(name, error)
+            return
+        logger.info("block %s is job %s", name, job_id)
+        self._change(self.blocks[name].submitted(job_id, time.time()))
+        self.look_soon()
+        if self.blocks[name].is_closing:  # meanwhile
+            await self.cancel([name], tries=2)
+
+    def _refuse(self, name: str, error: Exception) -> None:
+        why = str(error)
+        if isinstance(error, CommandError) and not isinstance(error, SubmitRefused):
+            disown(self._folder, name)
+            why = _DISOWNED.format(why)
+        is_final = isinstance(error, SubmitRefused | SettingsError | UnreadableAnswer)
+        refused = self.blocks[name].refused(why, time.time())
+        self._change(refused.told_of_fault("", is_setup_fault=is_final))
+
+    async def _are_cancelled(self, job_ids: list[str], tries: int) -> bool:
+        for _ in range(tries):
+            try:
+                command = self._provider.cancel(job_ids)
+                await run_command(command, self._provider.cmd_timeout)
+            except CommandError as error:
+                trouble = str(error)
+            else:
+                self._cancel_trouble = ""
+                return True
+        if trouble != self._cancel_trouble:
+            logger.error("jobs %s may still run: %s", ", ".join(job_ids), trouble)
+        self._cancel_trouble = trouble
+        return False
 
     # ---- what the batch system and the agents say -------------------------------------------
 
-    async def look(self) -> None:
-        """Hear the agents, and ask the batch system if it is time to."""
-        self._read_reports()
-        now_s = time.monotonic()
-        if now_s - self._polled_s < self._poll_every_s or not self._open():
-            return
-        self._polled_s = now_s
-        before = dict(self.blocks)
-        await self._poll()
-        self._poll_every_s = self._next_interval_s(is_quiet=before == self.blocks)
-        await self._give_up_hopeless()
-
-    def _open(self) -> list[Block]:
-        return [b for b in self.blocks.values() if not b.is_over and b.job_id is not None]
-
     async def _poll(self) -> None:
-        open_blocks = {b.job_id: b.name for b in self._open() if b.job_id is not None}
+        before = self._states()
         try:
-            command = self._provider.query(list(open_blocks))
+            await self._look()
+        except Exception:
+            logger.exception("looking after the blocks failed, and goes on")
+        self._poll_every_s = self._next_interval_s(is_quiet=self._states() == before)
+        self._polled_s = time.monotonic()
+
+    async def _look(self) -> None:
+        await self.cancel(self._uncancelled.intersection(self._open))
+        asked = self._with_job()
+        listed = await self._query([str(block.job_id) for block in asked]) if asked else None
+        # Before the ends that it explains.
+        await self._hear([block.name for block in asked if _may_run(block, listed)])
+        if listed is not None:
+            await self._take_note(asked, listed)
+            await self._ask_for_room()
+            await self._give_up_hopeless()
+
+    async def _query(self, job_ids: list[str]) -> Mapping[str, JobStatus] | None:
+        """Return what the batch system lists; None if it cannot be asked, which says nothing of jobs."""
+        try:
+            command = self._provider.query(job_ids)
             listed = await run_command(command, self._provider.cmd_timeout)
         except CommandError as error:
-            # A failed query says nothing of any job.
             if not self.query_trouble:
                 logger.warning("the batch system cannot be asked: %s", error)
             self.query_trouble = str(error)
-            return
+            return None
         self.query_trouble = ""
-        self._read_reports()  # before the ends that they explain
-        for job_id, name in open_blocks.items():
+        return listed
+
+    async def _hear(self, names: Iterable[str]) -> None:
+        """Take note of what the agents of blocks have written."""
+        try:
+            reports = await asyncio.to_thread(self._reports.new, names)
+        except OSError as error:
+            logger.warning("the agents' reports cannot be read: %s", error)
+            return
+        for report in reports:
+            if report.workers:
+                self.workers_per_node = report.workers
+            block = self.blocks[report.block]
+            if report.message and not block.is_over:
+                told = block.fault or report.message  # the first one's, of many nodes
+                self._change(block.told_of_fault(told, is_setup_fault=report.is_setup_fault))
+
+    async def _take_note(self, blocks: Iterable[Block], listed: Mapping[str, JobStatus]) -> None:
+        for block in blocks:
+            job_id = str(block.job_id)
             status = listed.get(job_id) or await self._find(job_id)
-            if self.blocks[name].is_over:
+            now = self.blocks[block.name]
+            if now.is_over:
                 continue
             if status is None:
-                self._change(self.blocks[name].was_lost_sight_of(time.time()))
+                self._change(now.was_lost_sight_of(time.time()))
             else:
-                self._change(self._with_evidence(self.blocks[name].seen(status, time.time())))
-        await self._ask_for_room()
+                self._change(self._with_evidence(now.seen(status, time.time())))
 
     async def _find(self, job_id: str) -> JobStatus | None:
         for command in self._provider.find(job_id):
@@ -210,7 +290,7 @@ class BlockWatch:
 
     async def _ask_for_room(self) -> None:
         command = self._provider.room()
-        is_waiting = any(block.state is BlockState.QUEUED for block in self._open())
+        is_waiting = any(block.state is BlockState.QUEUED for block in self.open_blocks)
         if command is None or not is_waiting:
             self.room = ""
             return
@@ -222,44 +302,31 @@ class BlockWatch:
     async def _give_up_hopeless(self) -> None:
         """Take back jobs that wait for what will never come: a refusal that came late."""
         now_s = time.time()
-        for block in self._open():
+        for block in self._with_job():
             since_s = block.hopeless_since_s
             if since_s is None or now_s - since_s < _HOPELESS_S or block.is_closing:
                 continue
-            await self.cancel([block.name])
-            refused = self.blocks[block.name].refused(_HOPELESS.format(block.reason), now_s)
-            self._change(refused.told_of_fault("", is_setup_fault=True))
+            assert block.job_id is not None
+            if not await self._are_cancelled([block.job_id], tries=1):
+                continue  # and is asked again
+            now = self.blocks[block.name]
+            if not now.is_over and not now.workers:
+                refused = now.refused(_HOPELESS.format(block.reason), now_s)
+                self._change(refused.told_of_fault("", is_setup_fault=True))
 
     def _next_interval_s(self, *, is_quiet: bool) -> float:
         """Return the pause before the next query: short while a block is about to start or end."""
         now_s = time.time()
-        for block in self._open():
+        for block in self._with_job():
             near_end = block.ends_s is not None and block.ends_s - now_s < _NEAR_END_S
-            is_moving = block.state in (BlockState.STARTING, BlockState.ENDING)
-            if near_end or is_moving or block.is_closing or block.hopeless_since_s is not None:
+            ran_s = 0.0 if block.started_s is None else now_s - block.started_s
+            is_coming = block.state is BlockState.STARTING and ran_s < _SOON_UP_S
+            is_going = block.is_closing or block.state is BlockState.ENDING
+            if near_end or is_coming or is_going or block.hopeless_since_s is not None:
                 return POLL_S
         if not is_quiet:
             return POLL_S
         return min(self._poll_every_s * _SLOWER, LONGEST_POLL_S)
-
-    def _read_reports(self) -> None:
-        for block in self._open():
-            if block.state is BlockState.UP and len(self.reports.get(block.name, ())) == self.nodes:
-                continue
-            try:
-                self.reports[block.name] = read_reports(self._folder, block.name, self.nodes)
-            except (OSError, ValueError) as error:
-                logger.debug("reports of %s: %s", block.name, error)
-                continue
-            failed = [r for r in self.reports[block.name] if r.phase is Phase.FAILED]
-            if failed and block.fault != failed[0].message:
-                is_setup_fault = any(report.is_setup_fault for report in failed)
-                self._change(block.told_of_fault(failed[0].message, is_setup_fault=is_setup_fault))
-
-    @property
-    def nodes(self) -> int:
-        """How many nodes a block has."""
-        return self._provider.nodes_per_block
 
     def _with_evidence(self, block: Block) -> Block:
         """Add to a block that has just failed what its log says, unless its agents have spoken."""
@@ -269,7 +336,12 @@ class BlockWatch:
         if block.was_up and not is_telling:  # the batch system, or a person, ended it
             return block
         tail = self.tail(block)
-        return block.told_of_fault(_last_words(tail), is_setup_fault=False) if tail else block
+        if tail:
+            return block.told_of_fault(_last_words(tail), is_setup_fault=False)
+        if is_telling and not Path(block.stdout_path).exists():
+            why = f"it has written nothing into {self._folder}: do its nodes see that folder?"
+            return block.told_of_fault(why, is_setup_fault=False)
+        return block
 
     def tail(self, block: Block) -> str:
         """Return the last lines of a block's logs, the job's errors before its output."""
@@ -287,16 +359,41 @@ class BlockWatch:
 
     # ---- inside -----------------------------------------------------------------------------
 
+    def _with_job(self) -> list[Block]:
+        return [block for block in self.open_blocks if block.job_id is not None]
+
+    def _states(self) -> dict[str, tuple[BlockState, str]]:
+        return {block.name: (block.state, block.reason) for block in self.open_blocks}
+
     def _change(self, block: Block) -> None:
         before = self.blocks[block.name]
         if block == before:
             return
         self.blocks[block.name] = block
+        if block.is_over and not before.is_over:
+            del self._open[block.name]
+            self._uncancelled.discard(block.name)
+            self._ended.append(block.name)
+            if len(self._ended) > _MOST_ENDED:
+                del self.blocks[self._ended.popleft()]
         if block.state is not before.state:
             logger.info(
                 "block %s: %s -> %s %s", block.name, before.state, block.state, block.reason
             )
         self._on_change(before, block)
+
+
+def _may_run(block: Block, listed: Mapping[str, JobStatus] | None) -> bool:
+    """Whether the agents of a block may have written something, as far as is known."""
+    if listed is None:
+        return block.state not in (BlockState.QUEUED, BlockState.HELD)
+    status = listed.get(str(block.job_id))
+    return status is None or status.state not in (JobState.PENDING, JobState.HELD)
+
+
+def _write_script(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o700)
 
 
 def _last_words(tail: str) -> str:

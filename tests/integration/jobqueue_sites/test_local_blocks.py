@@ -15,7 +15,7 @@ import pytest
 from distributed import Client
 
 from jobqueue_sites import BlocksFailed, BlockState, LocalBlocks, SettingsError, SlurmBlocks
-from jobqueue_sites.agent.report import Phase, read_reports
+from jobqueue_sites.agent.report import Phase, Report, report_path
 
 # A scheduler in this process leaves sockets that were just connecting to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -38,6 +38,10 @@ def settings(tmp_path: Path, **more: Any) -> dict[str, Any]:
         "dask_scheduler_options": {"dashboard_address": "127.0.0.1:0"},
         **more,
     }
+
+
+def report(cluster: Any, block: str = "blocks-0", node: int = 0) -> Report:
+    return Report.read(report_path(cluster.folder, block, node))
 
 
 def test_a_block_is_a_dask_cluster(tmp_path: Path) -> None:
@@ -67,7 +71,7 @@ def test_several_nodes_of_a_block_run_on_one_machine(tmp_path: Path) -> None:
         client.wait_for_workers(4, timeout=60)
         places = set(client.run(place).values())
         assert places == {("0", "0"), ("0", "1"), ("1", "0"), ("1", "1")}
-        reports = read_reports(cluster.folder, "blocks-0", 2)
+        reports = [report(cluster, node=node) for node in range(2)]
         assert [report.phase for report in reports] == [Phase.UP, Phase.UP]
         events = client.get_events("jobqueue-sites")
         assert {event["node"] for _, event in events} == {0, 1}
@@ -120,8 +124,7 @@ def test_a_block_that_ends_is_replaced_while_there_is_work(tmp_path: Path) -> No
 
         futures = client.map(lambda n, path: wait_for(path) + n, range(4), path=str(gate))
         victim = cluster.open_blocks[0]
-        reports = read_reports(cluster.folder, victim.name, 1)
-        os.killpg(os.getpgid(reports[0].pid), signal.SIGKILL)
+        os.killpg(os.getpgid(report(cluster, victim.name).pid), signal.SIGKILL)
         cluster.wait_for_end(victim.name, timeout=60)
         cluster.wait_for_blocks(1, timeout=60)
         gate.touch()
@@ -132,11 +135,12 @@ def test_a_block_that_ends_is_replaced_while_there_is_work(tmp_path: Path) -> No
 def test_a_block_without_work_is_not_replaced(tmp_path: Path) -> None:
     with LocalBlocks(**settings(tmp_path)) as cluster:
         cluster.wait_for_blocks(1, timeout=60)
-        reports = read_reports(cluster.folder, "blocks-0", 1)
-        os.killpg(os.getpgid(reports[0].pid), signal.SIGKILL)
+        subprocess.run(cluster.provider.cancel([cluster.blocks[0].job_id]).argv, check=True)
         cluster.wait_for_end("blocks-0", timeout=60)
-        cluster.wait_for_blocks(0, timeout=60)
-        assert "no block is open" in cluster.explain() or "failed" in cluster.explain()
+        for _ in range(3):
+            cluster.sync(cluster._step)
+        assert [block.state for block in cluster.blocks] == [BlockState.CANCELLED]
+        assert "block 0 was cancelled from outside" in cluster.explain()
 
 
 def test_a_block_that_cannot_start_is_explained(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue_sites.blocks.block import LOST_SIGHT_S, Block
+from jobqueue_sites.blocks.block import EARLY_S, LOST_SIGHT_S, Block
 from jobqueue_sites.blocks.explain import explain
-from jobqueue_sites.blocks.policy import MOST_FAILURES, Bounds, Health, blocks_wanted, to_close
+from jobqueue_sites.blocks.policy import MOST_FAILURES, Bounds, Health, blocks_missing, to_close
 from jobqueue_sites.blocks.states import MOVES, BlockState, state_after
 from jobqueue_sites.providers import JobState, JobStatus
 
@@ -55,7 +55,7 @@ def test_an_end_that_we_wished_is_no_failure(state: JobState) -> None:
     closing = running().wanted_closed()
     ended = closing.seen(JobStatus(state=state), 120.0)
     assert ended.state is BlockState.CLOSED
-    assert not ended.has_failed_to_start
+    assert not ended.has_failed_early
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,43 @@ def test_which_ends_are_normal(job: JobState, is_normal: bool) -> None:
     assert ended.state.is_normal_end is is_normal
 
 
-def test_a_job_that_is_requeued_waits_again() -> None:
-    up = running().with_workers(2, 115.0)
+def test_a_job_that_is_requeued_waits_again_and_begins_anew() -> None:
+    up = running().with_workers(2, 115.0).told_of_fault("node1 is ill", is_setup_fault=True)
     requeued = up.with_workers(0, 120.0).seen(JobStatus(state=JobState.PENDING), 121.0)
     assert requeued.state is BlockState.QUEUED
     assert requeued.started_s is None
+    assert requeued.nodes == ()
+    assert (requeued.fault, requeued.is_setup_fault) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("job", "lasted_s", "is_early"),
+    [
+        (JobState.FAILED, EARLY_S - 1, True),
+        (JobState.OUT_OF_MEMORY, EARLY_S - 1, True),
+        (JobState.FAILED, EARLY_S + 1, False),
+        (JobState.COMPLETED, 1.0, False),
+        (JobState.CANCELLED, 1.0, False),  # a person, or the site, not what runs there
+        (JobState.NODE_FAILED, 1.0, False),
+    ],
+)
+def test_a_block_that_was_up_and_fails_soon_has_failed_early(
+    job: JobState, lasted_s: float, is_early: bool
+) -> None:
+    ended = running().with_workers(2, 110.0).seen(JobStatus(state=job), 110.0 + lasted_s)
+    assert ended.has_failed_early is is_early
+
+
+@pytest.mark.parametrize("job", [state for state in JobState if state.is_final])
+def test_a_block_that_never_had_a_worker_has_failed_however_it_ended(job: JobState) -> None:
+    assert running().seen(JobStatus(state=job), 1e6).has_failed_early
+
+
+def test_a_block_that_is_about_to_end_does_not_stay() -> None:
+    assert running().is_staying
+    assert not running().wanted_closed().is_staying
+    assert not running().ending().is_staying
+    assert not running().seen(JobStatus(state=JobState.FAILED), 120.0).is_staying
 
 
 def test_an_older_answer_does_not_take_an_end_back() -> None:
@@ -110,28 +142,39 @@ def bounds(low: int, high: int, parallelism: float = 1.0) -> Bounds:
     return Bounds(init_blocks=low, min_blocks=low, max_blocks=high, parallelism=parallelism)
 
 
+def up(count: int) -> list[Block]:
+    return [running(number).with_workers(1, 120.0) for number in range(count)]
+
+
 @pytest.mark.parametrize(
-    ("demand", "open_blocks", "wanted"),
-    [(0, 0, 0), (1, 0, 1), (4, 1, 1), (5, 1, 2), (100, 1, 4), (100, 3, 4), (0, 3, 3), (3, 4, 4)],
+    ("demand", "there", "missing"),
+    [(0, 0, 0), (1, 0, 1), (4, 1, 0), (5, 1, 1), (100, 1, 3), (100, 3, 1), (0, 3, 0), (3, 4, 0)],
 )
 def test_blocks_follow_the_demand_and_are_not_taken_away(
-    demand: int, open_blocks: int, wanted: int
+    demand: int, there: int, missing: int
 ) -> None:
-    assert blocks_wanted(bounds(0, 4), demand, 4, open_blocks) == wanted
+    assert blocks_missing(bounds(0, 4), demand, 4, up(there), 0) == missing
 
 
 def test_parallelism_and_the_least_number_are_kept() -> None:
-    assert blocks_wanted(bounds(0, 10, 0.5), 16, 4, 0) == 2
-    assert blocks_wanted(bounds(0, 10, 0.0), 16, 4, 0) == 1
-    assert blocks_wanted(bounds(2, 10), 0, 4, 1) == 2
+    assert blocks_missing(bounds(0, 10, 0.5), 16, 4, [], 0) == 2
+    assert blocks_missing(bounds(0, 10, 0.0), 16, 4, [], 0) == 1
+    assert blocks_missing(bounds(2, 10), 0, 4, up(1), 0) == 1
+
+
+def test_blocks_that_were_asked_for_come_without_work_but_once_only() -> None:
+    on_their_way = [running(5), running(6)]
+    assert blocks_missing(bounds(0, 10), 0, 4, [], 3) == 3
+    assert blocks_missing(bounds(0, 10), 0, 4, on_their_way, 3) == 1
+    assert blocks_missing(bounds(0, 10), 0, 4, [*up(1), *on_their_way], 2) == 0
+    assert blocks_missing(bounds(0, 3), 0, 4, up(2), 3) == 1
 
 
 def test_those_that_are_least_far_are_closed_first() -> None:
-    up = [running(n).with_workers(1, 120.0) for n in range(3)]
     queued = Block(name="b-3", number=3).submitted("8", 100.0)
-    chosen = to_close([*up, queued], 2)
+    chosen = to_close([*up(3), queued], 2)
     assert [block.number for block in chosen] == [3, 2]
-    assert to_close(up, -1) == []
+    assert to_close(up(3), -1) == []
 
 
 # ---- a site that does not work --------------------------------------------------------------
@@ -149,6 +192,23 @@ def test_failures_in_a_row_pause_the_site_longer_and_longer() -> None:
     assert first.is_resting(100.0)
     second = first.failed("bad", 200.0, is_final=False, has_others=False)
     assert second.rests_until_s - 200.0 > first.rests_until_s - 100.0
+
+
+def test_blocks_that_fail_together_are_one_reason_to_rest() -> None:
+    health = Health()
+    for _ in range(20):
+        health = health.failed("bad", 100.0, is_final=False, has_others=False)
+    assert health.rests == 1
+    assert health.rests_until_s == 160.0
+
+
+def test_a_block_that_comes_up_ends_the_rest_but_is_no_proof_yet() -> None:
+    health = Health()
+    for now_s in (100.0, 110.0, 120.0):
+        health = health.failed("bad", now_s, is_final=False, has_others=False)
+    health = health.came_up()
+    assert health.may_submit(121.0)
+    assert health.failed("bad", 130.0, is_final=False, has_others=False).is_resting(131.0)
 
 
 def test_a_failure_that_will_not_go_away_rests_at_once_unless_others_are_up() -> None:
@@ -177,6 +237,17 @@ def test_a_failed_block_says_when_why_and_where_more_is_to_be_read() -> None:
     ended = failed.seen(JobStatus(state=JobState.FAILED, exit_code=1), 114.0)
     text = said(ended)
     assert "block 1 failed after 4 s with exit code 1: No module named 'daskflow' on node2" in text
+
+
+def test_a_block_that_ended_without_a_worker_says_so() -> None:
+    ended = running(1).seen(JobStatus(state=JobState.COMPLETED), 114.0)
+    assert said(ended).startswith("block 1 ended without ever having had a worker after 4 s")
+
+
+def test_a_block_that_has_lost_its_workers_does_not_claim_to_wait_for_the_first() -> None:
+    assert "no worker has come yet" in said(running())
+    lost = running().with_workers(2, 120.0).with_workers(0, 130.0)
+    assert "its workers are gone" in said(lost)
 
 
 def test_a_refused_block_says_what_was_refused() -> None:
