@@ -214,6 +214,7 @@ class Collector:
             for call, entry in zip(batch.calls, entries, strict=True):
                 if call.batch is batch and not call.is_final:
                     self._read_entry(call, entry, settlements)
+            self._dispatcher.completions.release_soon(batch.future)
             batch.future = None
 
     def _read_entry(self, call: Call, entry: object, settlements: list[Settlement]) -> None:

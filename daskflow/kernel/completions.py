@@ -17,6 +17,7 @@ _MOST_IN_A_FETCH = 32
 # distributed packs lengths in formats such as "37Q", two for each value, which `struct` keeps for ever.
 # Made when a long run meets them, each would keep a MiB of memory from being given back after it.
 _FORMATS = [f"{n}Q" for n in range(1, 2 * _MOST_IN_A_FETCH + 8)]
+_RELEASE_AFTER_S = 0.02
 
 
 class Completions:
@@ -30,6 +31,7 @@ class Completions:
         self._watching: set[asyncio.Task[None]] = set()
         self._to_fetch: list[tuple[Any, Any]] = []
         self._fetches = 0
+        self._to_release: list[Any] = []
 
     def watch(self, items: Sequence[tuple[Any, Any]]) -> None:
         """Report each (Dask future, what it belongs to) of `items` once the future has ended."""
@@ -49,6 +51,16 @@ class Completions:
         """
         self._client.loop.add_callback(self._add_to_fetch, items, then)
 
+    def release_soon(self, future: Any) -> None:
+        """Let go of a Dask future whose outcome is at home, together with others.
+
+        Each release would wake the client's loop, the scheduler and a worker, just when the next call is
+        on its way.
+        """
+        self._to_release.append(future)
+        if len(self._to_release) == 1:
+            self._client.loop.add_callback(self._release_later)
+
     def call_soon(self, function: Callable[[], object]) -> None:
         """Let the waiting thread run `function`."""
         self._queue.put(function)
@@ -64,6 +76,14 @@ class Completions:
                 found.append(self._queue.get_nowait())
             except queue.Empty:
                 return found
+
+    def _release_later(self) -> None:
+        asyncio.get_running_loop().call_later(_RELEASE_AFTER_S, self._release)
+
+    def _release(self) -> None:
+        # In this thread, so that all go to the scheduler in one message.
+        released, self._to_release = self._to_release, []
+        released.clear()
 
     def _watch(self, items: Sequence[tuple[Any, Any]]) -> None:
         for item in items:
