@@ -19,7 +19,7 @@ from dask.typing import Key
 
 from daskflow.graph import tasks
 from daskflow.graph.arguments import Foreign, Literal, Packed, Slot
-from daskflow.graph.call import Call, Options
+from daskflow.graph.call import Call, Options, State
 from daskflow.graph.functions import pickled
 from daskflow.worker import wire
 from daskflow.worker.batch import (
@@ -165,7 +165,8 @@ class _Writer:
             if call.batch is self.own:
                 return Ref(SELF, call.member, place)
             return Ref(self._input(call.batch.key), call.member, place)
-        if not call.is_final:
+        # One whose value has just come is not DONE yet.
+        if call.state not in (State.SUBMITTED, State.DONE):
             raise NotOnItsWay
         return self._constant(travelling(call.value), place)
 
@@ -204,7 +205,7 @@ def lower_batch(batch: Batch, run: str, spec_of: SpecOf) -> Any:
     Raises
     ------
     NotOnItsWay
-        A call takes the value of one that is neither final nor in a batch.
+        A call takes the value of one that has none, and is in no batch.
     """
     writer = _Writer(run, spec_of, batch)
     for call in batch.calls:

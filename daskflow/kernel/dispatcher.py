@@ -29,7 +29,7 @@ from daskflow.futures.failure import dependency_error
 from daskflow.futures.recording import key_of, process
 from daskflow.futures.settling import Settlement
 from daskflow.graph.arguments import Packed
-from daskflow.graph.call import Call, State
+from daskflow.graph.call import FINAL, Call, State
 from daskflow.graph.costs import Costs
 from daskflow.graph.lower import Batch
 from daskflow.graph.specs import SpecMaker
@@ -39,7 +39,7 @@ from daskflow.kernel.foreign import Foreigners, unresolved, when_ended
 from daskflow.kernel.placing import Placing, Route
 from daskflow.kernel.ready import ReadyCalls
 from daskflow.kernel.retry import RetryRules
-from daskflow.kernel.sending import Sender
+from daskflow.kernel.sending import Sender, unsend
 from daskflow.kernel.waiting import Waiting
 
 _MOST_CALLS_A_GRAPH = 50_000
@@ -277,10 +277,12 @@ class Dispatcher:
         """Let a call wait here if one of `parents` is not on its way."""
         for parent in parents:
             source = parent.source
-            if source.state in _NOT_SENT or (
-                source.state is State.SUBMITTED and source.app.kind == "join"
-            ):
+            state = source.state
+            if state in _NOT_SENT or (state is State.SUBMITTED and source.app.kind == "join"):
                 self._waiting.hold(call, source)
+                return True
+            if source is not parent and state >= FINAL and state is not State.DONE:
+                self._waiting.hold(call, parent)  # a join that is about to fail
                 return True
         return False
 
@@ -300,9 +302,8 @@ class Dispatcher:
         try:
             sent = self._sender.send(chosen, found.specs, most_tasks)
         except BaseException:
+            unsend(chosen)
             self._ready.put_back(chosen)
-            for call in chosen:
-                call.state, call.batch = State.RECORDED, None
             raise
         self.completions.watch([(batch.future, batch) for batch in sent.batches])
         self._ready.put_back(sent.left)

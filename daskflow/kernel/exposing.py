@@ -15,7 +15,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from daskflow.futures.recording import key_of, process
-from daskflow.graph.call import Call
+from daskflow.graph.call import Call, State
 from daskflow.graph.lower import lower_exposed
 from daskflow.graph.specs import SpecMaker
 from daskflow.kernel.completions import Completions
@@ -48,9 +48,15 @@ class Exposed:
 
     def expose(self, calls: Iterable[Call]) -> None:
         """Expose those of `calls` that are on the scheduler for good, or keep their value there."""
-        wanted = [call for call in dict.fromkeys(calls) if call not in self._known]
+        wanted = [
+            call
+            for call in dict.fromkeys(calls)
+            if call not in self._known
+            and call.batch is not None
+            and (call.state is State.DONE or not call.is_final)
+        ]
         is_open = self.open_among(wanted)
-        new = [call for call in wanted if call.batch is not None and not is_open[call]]
+        new = [call for call in wanted if not is_open[call]]
         if not new:
             return
         specs = SpecMaker(self._rules.policy)
