@@ -30,6 +30,8 @@ from daskflow.worker.news import NEWS_TOPIC
 STRANGERS_TOPIC = "daskflow-strangers-"
 """Dask event topic (with the run appended) that tells of workers that are given no work, and why."""
 _ANSWER_TIMEOUT_S = 20.0
+_MOST_TRIES = 10
+_NO_ANSWER = "it does not answer"
 _STATUS_CHANGE = "worker-status-change"
 _RUNNING = "running"
 _NAMES = ("Python", "distributed", "an importable daskflow", "daskflow")
@@ -106,7 +108,8 @@ class Newcomers(SchedulerPlugin):
         self._admitting: set[asyncio.Future[None]] = set()
         self._told = scheduler.stream_handlers[_STATUS_CHANGE]
         scheduler.stream_handlers[_STATUS_CHANGE] = self._status_changed
-        await asyncio.gather(*map(self._admit, list(scheduler.workers)))
+        # These have been asked (`check_versions`); one that is too busy to answer now may run calls.
+        await asyncio.gather(*(self._admit(worker, is_known=True) for worker in scheduler.workers))
 
     def add_worker(self, scheduler: Any, worker: str) -> None:
         """Let a worker that joins wait until it is known: it answers only once it has joined."""
@@ -155,18 +158,28 @@ class Newcomers(SchedulerPlugin):
                 return
         self._told(status=status, worker=worker, **more)
 
-    async def _admit(self, worker: str) -> None:
-        why = _differs(self._here, await self._ask(worker, "run", **_QUESTION))
-        for name, plugin in self._plugins.items():
-            if not why:
-                answer = await self._ask(worker, "plugin-add", plugin=plugin, name=name)
-                why = "" if answer is None else f"{name}: {answer}"
-        if not why:
+    async def _admit(self, worker: str, *, is_known: bool = False) -> None:
+        why = await self._why_not(worker)
+        for _ in range(0 if is_known else _MOST_TRIES):
+            if why != _NO_ANSWER:
+                break
+            why = await self._why_not(worker)
+        if not why or (is_known and why == _NO_ANSWER):
             self._release(worker)
         elif worker in self._scheduler.workers:
             if worker not in self._held:
                 self._hold(worker)
             self._scheduler.log_event(self._topic, f"{worker}: {why}")
+
+    async def _why_not(self, worker: str) -> str:
+        """Say why a worker cannot run calls; nothing if it can, and has our plugins."""
+        answer = await self._ask(worker, "run", **_QUESTION)
+        why = _differs(self._here, answer)
+        for name, plugin in self._plugins.items():
+            if not why:
+                answer = await self._ask(worker, "plugin-add", plugin=plugin, name=name)
+                why = "" if answer is None else f"{name}: {answer}"
+        return _NO_ANSWER if isinstance(answer, TimeoutError) else why
 
     async def _ask(self, worker: str, op: str, **order: Any) -> object:
         """Return what a worker answers, or the error that it had or was."""

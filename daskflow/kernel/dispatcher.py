@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from daskflow.config import Config
 from daskflow.errors import DependencyError
@@ -43,6 +44,7 @@ from daskflow.kernel.sending import Sender, unsend
 from daskflow.kernel.waiting import Waiting
 
 _MOST_CALLS_A_GRAPH = 50_000
+_MOST_DEATHS = 4
 _NOT_SENT = (State.RECORDED, State.HELD, State.JOINING)
 SettleCalls = Callable[[Sequence[Settlement]], None]
 
@@ -93,6 +95,7 @@ class Dispatcher:
         self._rules = rules
         self._settle = settle
         self._recorded: deque[Call] = deque()
+        self._deaths: WeakKeyDictionary[Call, int] = WeakKeyDictionary()
         self._placing = placing
         self._ready = ReadyCalls(placing.route)
         self._waiting = Waiting()
@@ -143,20 +146,24 @@ class Dispatcher:
                 else:
                     self._make_ready([call])
 
-    def again_isolated(self, calls: Sequence[Call]) -> None:
-        """Take back calls one of which may have killed its workers: a child process will tell."""
-        with self.lock:
-            self._sender.suspects.update(calls)
-            self.again(calls)
+    def again_after_deaths(self, calls: Sequence[Call], deaths: int) -> list[Call]:
+        """Take back calls that workers were running, or may have been, when they died.
 
-    def again_after_death(self, call: Call) -> None:
-        """Take back a call that a worker was running when it died: the first time, to be sent alone."""
+        After one death a call is sent alone, after more it is isolated: a child process will tell.
+        Returns those for which it has happened too often.
+        """
+        again: list[Call] = []
+        given_up: list[Call] = []
         with self.lock:
-            if call in self._sender.alone:
-                self.again_isolated([call])
-            else:
-                self._sender.alone.add(call)
-                self.again([call])
+            for call in calls:
+                count = self._deaths[call] = self._deaths.get(call, 0) + deaths
+                if deaths == 1 or call in self._sender.suspects:
+                    self._sender.alone.add(call)
+                if count > 1:
+                    self._sender.suspects.add(call)
+                (again if count <= _MOST_DEATHS else given_up).append(call)
+            self.again(again)
+        return given_up
 
     def next_pause_s(self) -> float | None:
         """Return in how many seconds a paused call is due; None if none is paused."""
