@@ -7,6 +7,7 @@ defaults, and what it refers to in the user's own modules: functions, classes an
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ _INSTALLED = tuple(
         if (path := sysconfig.get_paths().get(name))
     }
 )
+_PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 _OURS = ("daskflow", "jobqueue_sites")
 _PLAIN = (int, float, complex, bool, str, bytes, type(None))
 _MOST_ITEMS = 1000
@@ -34,7 +36,10 @@ def is_users(module: ModuleType | None) -> bool:
     file = vars(module).get("__file__")
     if file is None:
         return vars(module).get("__spec__") is None
-    return isinstance(file, str) and not file.startswith(_INSTALLED)
+    if not isinstance(file, str) or file.startswith(_INSTALLED):
+        return False
+    # An environment may see the packages of another (venv --system-site-packages, say).
+    return not any(f"{os.sep}{name}{os.sep}" in file for name in _PACKAGE_FOLDERS)
 
 
 def fingerprint(target: Any) -> str:

@@ -106,3 +106,18 @@ def test_what_is_installed_is_not_the_users() -> None:
 
 def test_builtins_have_fingerprints_too() -> None:
     assert fingerprint(len) == fingerprint(len)
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("/elsewhere/lib/python3.12/site-packages/package/part.py", False),
+        ("/usr/lib/python3/dist-packages/package.py", False),
+        ("/home/user/site-packages.py", True),
+        ("/home/user/project/part.py", True),
+    ],
+)
+def test_what_lies_in_any_folder_of_packages_is_installed(file: str, expected: bool) -> None:
+    module = ModuleType("package")
+    module.__file__ = file
+    assert is_users(module) is expected
