@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from daskflow.errors import ConfigurationError
-from daskflow.executors import BlockExecutor, ExistingExecutor, LocalExecutor, ThreadExecutor
+from daskflow.executors import ExistingExecutor, LocalExecutor, ThreadExecutor
 from daskflow.executors.base import Executor
 from daskflow.graph.call import check_batch
 from daskflow.retries import Retry, as_retry
@@ -183,6 +183,7 @@ def _executor_from(table: Any) -> Any:
 
 
 def _block_executor_from(settings: dict[str, Any]) -> Any:
+    from daskflow.executors import BlockExecutor  # imports jobqueue_sites
     from jobqueue_sites.reading import launcher_from, provider_from  # all batch systems
 
     where = "[[executors]] kind = 'blocks'"

@@ -16,9 +16,9 @@ LABEL_CAPACITY = 1_000_000
 class Session:
     """What an executor needs to start its workers.
 
-    `client` is connected to the scheduler, `host` starts processes on this machine, and
-    `label_resources` gives the resources that mark an executor's workers. Workers on this machine
-    listen on `interface` (None: any).
+    `client` is connected to the scheduler (for local workers there may be none yet), `host` starts
+    processes on this machine, and `label_resources` gives the resources that mark an executor's
+    workers. Workers on this machine listen on `interface` (None: any).
 
     Executors whose workers come and go also use: `contacts`, the addresses that other machines may
     reach the scheduler under; `folder`, the kernel's for logs; `demand`, which tells how many Dask

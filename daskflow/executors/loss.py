@@ -22,6 +22,7 @@ from daskflow.graph import tasks
 from daskflow.worker import board
 from daskflow.worker.batch import lost_batch, run_batch
 from daskflow.worker.handback import TOPIC
+from daskflow.worker.news import NEWS_TOPIC
 
 logger = logging.getLogger("daskflow.executors")
 
@@ -32,6 +33,7 @@ class LossGuard(SchedulerPlugin):
     def __init__(self, run: str):
         self.name = f"daskflow-loss-guard-{run}"
         self._topic = TOPIC + run
+        self._news = NEWS_TOPIC + run
         self._mark = f"-{run}b"
 
     async def start(self, scheduler: Any) -> None:
@@ -41,9 +43,10 @@ class LossGuard(SchedulerPlugin):
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Note which batches have reported some of their members before their end."""
-        if topic != self._topic:
+        if topic == self._topic:
+            self._reported_in_part.add(msg[0])
+        elif topic != self._news:
             return
-        self._reported_in_part.add(msg[0])
         # The scheduler would keep a thousand such messages, with values of users in them.
         self._scheduler._broker.truncate(topic)
 

@@ -29,7 +29,7 @@ def inputs_of(call: Call) -> list[Key]:
     """Return the Dask keys that the task of a call depends on."""
     found: dict[Key, None] = dict.fromkeys(key_of(parent) for parent in call.parents)
     for foreign in own_foreigners(call):
-        key = _bound(foreign).key
+        key = finite_form(foreign).key
         if key is not None:
             found[key] = None
     return list(found)
@@ -42,7 +42,7 @@ def own_foreigners(call: Call) -> list[Foreign]:
 
 def foreign_tasks(foreign: Foreign) -> Mapping[Any, Any]:
     """Return the tasks of a dask collection that is an argument."""
-    bound = _bound(foreign)
+    bound = finite_form(foreign)
     return dict(bound.keeps.dask) if isinstance(bound.keeps, Delayed) else {}
 
 
@@ -77,7 +77,7 @@ def _run(call: Call, values: Mapping[Any, Any]) -> object:
 
 
 def _value_here(foreign: Foreign, values: Mapping[Any, Any]) -> Bound:
-    key = _bound(foreign).key
+    key = finite_form(foreign).key
     if key is None:
         return Bound(value=foreign.source.result())
     if key in values:
@@ -138,10 +138,12 @@ def _settle_outcome(call: Call, entry: object) -> None:
 
 def wire_task_without_kernel(call: Call) -> Any:
     """Return the task of a call on its way to a scheduler that knows no kernel."""
-    from daskflow.futures import cluster  # a cycle
+    from daskflow.futures import cluster, processes  # a cycle
 
     cluster.send(call)
-    return task_of_final(call, key_of(call)) if call.is_final else own_task(call)
+    if call.is_final:
+        return task_of_final(call, key_of(call))
+    return own_task(call) if cluster.has(call) else processes.telling_task(call, own_task(call))
 
 
 def own_task(call: Call) -> Any:
@@ -156,7 +158,7 @@ def _bound_on_a_cluster(foreign: Foreign) -> Bound:
         return Bound(value=foreign.source.result())
     if foreign.is_dask_future:
         return Bound(key=foreign.source.key, keeps=foreign.source)
-    return _bound(foreign)
+    return finite_form(foreign)
 
 
 def wire_task_anywhere(call: Call) -> Any:
@@ -196,26 +198,26 @@ def _future_of(call: Call) -> Any:
     return call.future if call.future is not None else AppFuture(call)
 
 
-def _bound(foreign: Foreign) -> Bound:
+def finite_form(foreign: Foreign) -> Bound:
+    """Return what a foreign argument is without a kernel: the same Bound for equal collections.
+
+    Of a collection: its single key, and the Delayed that computes it; of a future, an empty one.
+    """
     if foreign.local is None:
         is_future = foreign.is_future or foreign.is_dask_future
-        foreign.local = Bound() if is_future else finalized(foreign.source)
+        foreign.local = Bound() if is_future else _finalized(foreign.source)
     bound: Bound = foreign.local
     return bound
 
 
-def finalized(collection: Any) -> Bound:
-    """Return the single key of a dask collection, and the Delayed that computes it.
-
-    The same for all calls that take an equal collection, so that it is computed once.
-    """
+def _finalized(collection: Any) -> Bound:
     token = tokenize(collection)
-    bound = _finalized.get(token)
+    bound = _known_forms.get(token)
     if bound is None:
         _task, (delayed,) = unpack_collections(collection)
         bound = Bound(key=delayed.key, keeps=delayed)
-        _finalized[token] = bound
+        _known_forms[token] = bound
     return bound
 
 
-_finalized: WeakValueDictionary[str, Bound] = WeakValueDictionary()
+_known_forms: WeakValueDictionary[str, Bound] = WeakValueDictionary()

@@ -173,7 +173,8 @@ class Call:
     whose values they need. `value` is, once final, the value in travelling form or the exception.
     `batch` and `member` say which entry of which Dask task it is while one runs it or keeps its
     value; `label` is the executor that it was given to. `owner` is the kernel (or the pool of calls
-    without one) that answers for it.
+    without one) that answers for it. While the call is JOINING, `value` is the call whose value its
+    own will be, if its body returned one.
     """
 
     __slots__ = (
@@ -224,6 +225,14 @@ class Call:
     def is_final(self) -> bool:
         """Whether the call has ended, in whatever way."""
         return self.state >= FINAL
+
+    @property
+    def source(self) -> Call:
+        """The call in whose outcome the value is found: this one, or what its join body returned."""
+        call = self
+        while call.state is State.JOINING and call.value is not None:
+            call = call.value
+        return call
 
     def forget_arguments(self) -> None:
         """Let go of what only running it needed."""

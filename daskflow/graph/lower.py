@@ -11,7 +11,7 @@ case the value itself travels in the payload.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,6 @@ from daskflow.graph.arguments import Foreign, Literal, Packed, Slot
 from daskflow.graph.call import Call, Options
 from daskflow.graph.functions import pickled
 from daskflow.worker import wire
-from daskflow.worker.attempt import Extras
 from daskflow.worker.batch import (
     CONSTANT,
     SELF,
@@ -44,7 +43,8 @@ SpecOf = Callable[[Call], FunctionSpec]
 class Batch:
     """Calls that run as one Dask task, the key of that task, and what its client holds of it.
 
-    `box` is the outcome that came as news, until it is read.
+    `literals` are the large arguments that it takes, `box` is the outcome that came as news, until it
+    is read.
     """
 
     key: str
@@ -53,8 +53,31 @@ class Batch:
     label: str | None = None
     future: Any = None
     inputs: tuple[Key, ...] = ()
+    literals: tuple[Literal, ...] = ()
     is_suspect: bool = False
     box: Any = None
+
+
+class NotOnItsWay(Exception):
+    """A call cannot be lowered: one of its arguments is neither here nor on the scheduler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What stands for a batch in a call whose value stays on its worker; `members` is its size.
+
+    Unlike the batch it does not know the calls, which know it: the value goes from its worker when
+    the last of them goes, without waiting for the garbage collector to find a cycle.
+    """
+
+    key: str
+    future: Any
+    members: int
+
+    @classmethod
+    def of(cls, batch: Batch) -> Kept:
+        """Return what stands for `batch`."""
+        return cls(batch.key, batch.future, len(batch.calls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +103,21 @@ class _Writer:
     run: str
     spec_of: SpecOf
     own: Batch | None
-    functions: dict[FunctionSpec, int] = field(default_factory=dict)
+    functions: list[FunctionSpec] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
     constants: list[object] = field(default_factory=list)
     inputs: dict[Key, int] = field(default_factory=dict)
+    literals: dict[Key, Literal] = field(default_factory=dict)
+    _places: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def add(self, call: Call) -> None:
-        spec = self.spec_of(call)
-        index = self.functions.setdefault(spec, len(self.functions))
+        like = id(call.app), id(call.options)
+        index = self._places.get(like)
+        if index is None:
+            index = self._places[like] = len(self.functions)
+            self.functions.append(self.spec_of(call))
         args, kwargs, refs = self._arguments(call)
-        self.members.append(Member(call.number, index, args, kwargs, refs, self._extras(call)))
+        self.members.append(Member(call.number, index, args, kwargs, refs, call.extras))
 
     def payload(self) -> bytes:
         order = Order(
@@ -101,10 +129,6 @@ class _Writer:
             self.own.key if self.own is not None else "",
         )
         return order.dumped()
-
-    def _extras(self, call: Call) -> Extras | None:
-        extras: Extras | None = call.extras
-        return extras
 
     def _arguments(
         self, call: Call
@@ -129,14 +153,21 @@ class _Writer:
 
     def _ref(self, slot: Slot, place: int | str) -> Ref:
         if isinstance(slot, Call):
-            if slot.batch is not None:
-                if slot.batch is self.own:
-                    return Ref(SELF, slot.member, place)
-                return Ref(self._input(slot.batch.key), slot.member, place)
-            return self._constant(travelling(slot.value), place)
+            return self._call_ref(slot.source, place)
         if isinstance(slot, Literal):
-            return Ref(self._input(literal_key(self.run, slot.number)), WHOLE, place)
+            key = literal_key(self.run, slot.number)
+            self.literals[key] = slot
+            return Ref(self._input(key), WHOLE, place)
         return self._foreign_ref(slot.resolved, place)
+
+    def _call_ref(self, call: Call, place: int | str) -> Ref:
+        if call.batch is not None:
+            if call.batch is self.own:
+                return Ref(SELF, call.member, place)
+            return Ref(self._input(call.batch.key), call.member, place)
+        if not call.is_final:
+            raise NotOnItsWay
+        return self._constant(travelling(call.value), place)
 
     def _foreign_ref(self, bound: Bound, place: int | str) -> Ref:
         if bound.key is not None:
@@ -168,11 +199,18 @@ def new_batch(run: str, number: int, calls: Sequence[Call], label: str | None) -
 
 
 def lower_batch(batch: Batch, run: str, spec_of: SpecOf) -> Any:
-    """Return the Dask task of a batch, and note its inputs on it."""
+    """Return the Dask task of a batch, and note its inputs on it.
+
+    Raises
+    ------
+    NotOnItsWay
+        A call takes the value of one that is neither final nor in a batch.
+    """
     writer = _Writer(run, spec_of, batch)
     for call in batch.calls:
         writer.add(call)
     batch.inputs = tuple(writer.inputs)
+    batch.literals = tuple(writer.literals.values())
     return tasks.task(batch.key, run_batch, writer.payload(), inputs=batch.inputs)
 
 
@@ -213,17 +251,6 @@ class _Alone(_Writer):
         if isinstance(slot, Literal):
             return self._constant(wire.Pickled(slot.data), place)
         return self._foreign_ref(self.bound_of(slot), place)
-
-
-def literals_of(calls: Iterable[Call]) -> list[Literal]:
-    """Return the large literals that `calls` take."""
-    return [
-        slot
-        for call in calls
-        if isinstance(call.args, Packed)
-        for slot in call.args.slots
-        if isinstance(slot, Literal)
-    ]
 
 
 def foreigners_of(call: Call) -> list[Foreign]:

@@ -173,8 +173,10 @@ class CallTask(_Visible):
 
 
 def bindings_in(graph: Mapping[Key, Any]) -> list[Any]:
-    """Return what stands behind the calls in a graph."""
-    functions = (getattr(task, "func", None) for task in dict(graph).values())
+    """Return what stands behind the calls in a graph; layers that are yet to be made hold none."""
+    layers = getattr(graph, "layers", {"": graph}).values()
+    made = (layer for layer in layers if isinstance(layer, dict | MaterializedLayer))
+    functions = (getattr(task, "func", None) for layer in made for task in dict(layer).values())
     return [func.binding for func in functions if isinstance(func, BoundCall)]
 
 

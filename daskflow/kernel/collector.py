@@ -20,13 +20,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from daskflow.errors import DependencyError, SchedulerLost
+from daskflow.futures.failure import dependency_error
 from daskflow.futures.recording import key_of
 from daskflow.futures.settling import Settlement
 from daskflow.graph import tasks
 from daskflow.graph.call import Call, State
-from daskflow.graph.lower import Batch, Home, foreigners_of
-from daskflow.kernel import joins
+from daskflow.graph.lower import Batch, Home, Kept, foreigners_of
 from daskflow.kernel.dispatcher import Dispatcher, SettleCalls
+from daskflow.kernel.joining import Joins
 from daskflow.kernel.retry import Final, RetryRules
 from daskflow.worker.attempt import NO_EXTRAS
 from daskflow.worker.batch import attach_report, summarize
@@ -46,17 +47,6 @@ logger = logging.getLogger("daskflow.kernel")
 
 
 @dataclass(slots=True, eq=False)
-class _Join:
-    """A join call whose body has run, and what its value is made of."""
-
-    call: Call
-    returned: Any
-    inner: list[Call]
-    all_calls: list[Call]
-    open_calls: int
-
-
-@dataclass(slots=True, eq=False)
 class _Summary:
     """Asks what a LargeBox with several members holds."""
 
@@ -65,17 +55,24 @@ class _Summary:
 
 
 class Collector:
-    """Resolves the futures of a kernel. `settle` ends calls and tells the kernel."""
+    """Resolves the futures of a kernel. `settle` ends calls and tells the kernel.
+
+    Attributes
+    ----------
+    has_cancelled
+        Whether a call was ever cancelled, so that values may come of calls that needed it.
+    """
 
     def __init__(self, client: Any, dispatcher: Dispatcher, rules: RetryRules, settle: SettleCalls):
         self._client = client
         self._dispatcher = dispatcher
         self._rules = rules
         self._settle = settle
-        self._costs: dict[int, float] = {}
-        self._joins: dict[int, list[_Join]] = {}
+        self._costs: dict[Call, float] = {}
+        self._joins = Joins(dispatcher.release_held)
         self._rng = random.Random()  # spreads retries only
         self._closing = False
+        self.has_cancelled = False
         self._thread = threading.Thread(target=self._run, name="daskflow-collector", daemon=True)
 
     def start(self) -> None:
@@ -96,26 +93,20 @@ class Collector:
     def joining(self) -> list[Call]:
         """Return the join calls that wait for their inner calls."""
         with self._dispatcher.lock:
-            return list({j.call.number: j.call for js in self._joins.values() for j in js}.values())
+            return self._joins.joining()
 
     def inner_calls(self, call: Call) -> list[Call]:
         """Return the unfinished inner calls of a join call, also those it did not return."""
         with self._dispatcher.lock:
-            found = (j for js in self._joins.values() for j in js if j.call is call)
-            join = next(found, None)
-            return [c for c in join.all_calls if not c.is_final] if join is not None else []
+            return self._joins.inner_calls(call)
 
     def ended(self, calls: Sequence[Call]) -> list[Settlement]:
         """Return the ends of join calls that follow from the end of `calls`."""
-        complete: list[_Join] = []
         with self._dispatcher.lock:
-            for call in calls:
-                self._costs.pop(call.number, None)
-                for join in self._joins.pop(call.number, ()):
-                    join.open_calls -= 1
-                    if join.open_calls == 0:
-                        complete.append(join)
-        return [_end_of_join(join) for join in complete]
+            if self._costs:
+                for call in calls:
+                    self._costs.pop(call, None)
+            return self._joins.ended(calls)
 
     # ---- the thread -------------------------------------------------------------------------
 
@@ -131,6 +122,7 @@ class Collector:
                 lost = SchedulerLost(f"resolving results failed: {type(error).__name__}: {error}")
                 with suppress(Exception):
                     self._settle([(c, State.FAILED, lost) for c in self._dispatcher.unfinished()])
+            found = []  # it must not keep them while it waits
 
     def _handle(self, found: Sequence[Any]) -> None:
         boxes: list[tuple[Any, Batch]] = []
@@ -165,6 +157,10 @@ class Collector:
             self._read_error(batch, future, settlements)
         elif status != "finished":
             self._read(batch, [_of_cancelled(c) for c in batch.calls], settlements)
+        elif batch.box is not None:
+            box, batch.box = batch.box, None
+            self._dispatcher.costs.observe(box.spent)
+            self._read(batch, box.entries, settlements)
         elif future.type is LargeBox and len(batch.calls) == 1:
             self._read(batch, [REMOTE], settlements)
         elif future.type is LargeBox:
@@ -174,10 +170,6 @@ class Collector:
             )
             (summary,) = self._client.get(graph, [key], sync=False)
             self._dispatcher.completions.watch([(summary, _Summary(batch, summary))])
-        elif batch.box is not None:
-            box, batch.box = batch.box, None
-            self._dispatcher.costs.observe(box.spent)
-            self._read(batch, box.entries, settlements)
         else:
             boxes.append((future, batch))
 
@@ -218,12 +210,12 @@ class Collector:
 
     def _read(self, batch: Batch, entries: Sequence[object], settlements: list[Settlement]) -> None:
         with self._dispatcher.lock:
-            self._dispatcher.outstanding.pop(batch.key, None)
+            self._dispatcher.ended(batch)
             for call, entry in zip(batch.calls, entries, strict=True):
                 if call.batch is batch and not call.is_final:
                     self._read_entry(call, entry, settlements)
-            if not any(entry is REMOTE for entry in entries):
-                batch.future = None
+            self._dispatcher.completions.release_soon(batch.future)
+            batch.future = None
 
     def _read_entry(self, call: Call, entry: object, settlements: list[Settlement]) -> None:
         kind = type(entry)
@@ -236,12 +228,16 @@ class Collector:
         elif kind is Interrupted:
             self._dispatcher.again_after_death(call)
         elif kind is Joined:
-            self._expand(call, entry, settlements)  # type: ignore[arg-type] # just tested
+            settlements += self._joins.expand(call, entry)  # type: ignore[arg-type] # just tested
         elif isinstance(entry, DependencyError):
             settlements.append((call, State.DEP_FAILED, entry))
         elif isinstance(entry, BaseException):
             settlements.append((call, State.FAILED, entry))
+        elif self.has_cancelled and (failure := dependency_error(call)) is not None:
+            # A worker had not heard yet that an argument was cancelled.
+            settlements.append((call, State.DEP_FAILED, failure))
         elif entry is REMOTE:
+            call.batch = Kept.of(call.batch)
             settlements.append((call, State.DONE, REMOTE))
         else:
             # The value first: what is sent before the call is settled finds it there.
@@ -256,15 +252,12 @@ class Collector:
         if not entry.retryable:
             settlements.append((call, State.FAILED, error))
             return
-        if self._dispatcher.is_exposed(call):
-            self._dispatcher.watch_exposed(call)
-            return
-        cost = self._costs.get(call.number, 0.0)
+        cost = self._costs.get(call, 0.0)
         decision = self._rules.decide(call.options, error, entry.attempts, cost, call, self._rng)
         if isinstance(decision, Final):
             settlements.append((call, State.FAILED, decision.error))
             return
-        self._costs[call.number] = decision.cost
+        self._costs[call] = decision.cost
         call.extras = replace(call.extras or NO_EXTRAS, earlier_attempts=entry.attempts)
         logger.info("call %s failed (%r) and is tried again", key_of(call), error)
         self._dispatcher.again([call], decision.pause_s)
@@ -273,7 +266,7 @@ class Collector:
         """A batch raises only for what lies outside its calls."""
         error = future.exception()
         with self._dispatcher.lock:
-            self._dispatcher.outstanding.pop(batch.key, None)
+            self._dispatcher.ended(batch)
             calls = [c for c in batch.calls if c.batch is batch and not c.is_final]
             killed = (
                 getattr(error, "task", None) if type(error).__name__ == "KilledWorker" else None
@@ -308,40 +301,6 @@ class Collector:
             return [(call, State.FAILED, future.exception())]
         self._dispatcher.again([call])
         return []
-
-    def _expand(self, call: Call, entry: Joined, settlements: list[Settlement]) -> None:
-        call.attempts = entry.attempts
-        try:
-            inner, returned = joins.rebuilt(entry.description)
-        except Exception as error:  # noqa: BLE001 # it becomes the outcome
-            settlements.append((call, State.FAILED, error))
-            return
-        call.state = State.JOINING
-        call.batch = None
-        wanted = {c.number: c for c in joins.leaves(returned)}
-        join = _Join(call, returned, list(wanted.values()), inner, len(wanted))
-        for each in join.inner:
-            self._joins.setdefault(each.number, []).append(join)
-        owner = call.owner
-        for each in inner:
-            owner.adopt(each)
-        if not wanted:
-            settlements.append(_end_of_join(join))
-
-
-def _end_of_join(join: _Join) -> Settlement:
-    failure = joins.join_failure(key_of(join.call), join.inner)
-    if failure is not None:
-        return join.call, State.FAILED, failure
-    if isinstance(join.returned, Call):
-        only = join.returned
-        join.call.batch, join.call.member = only.batch, only.member
-        return join.call, State.DONE, only.value
-    try:
-        value = joins.join_value(join.returned, joins.user_value)
-    except Exception as error:  # noqa: BLE001 # a value that cannot be opened here fails the join
-        return join.call, State.FAILED, error
-    return join.call, State.DONE, Home(value)
 
 
 def _of_cancelled(call: Call) -> object:

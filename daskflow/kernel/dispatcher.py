@@ -2,113 +2,82 @@
 
 ::
 
-    recorded ──► ready ──► batch ──► client.get(graph)
-                  │ ▲
-                  ▼ │  an argument is not to be had yet: a call that is itself held or joining,
-                 held  a plain future, a pause before another try
+    recorded ──► ready ──► chosen ──► Sender ──► scheduler
+                  │ ▲        │
+                  ▼ │        └─ built on collections: these are computed first, many in one graph
+               Waiting: for a call that is itself held or joining, a plain future, another try
 
-A call is lowered when each of its parents either has ended or is on the scheduler; at most
+A call is sent when each of its parents either has ended or is on the scheduler; at most
 `max_in_flight` Dask tasks are. All state here is guarded by `lock`.
 """
 
 from __future__ import annotations
 
-import contextvars
-import heapq
 import itertools
-import logging
 import math
 import threading
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
-
-import dask
-from dask.typing import Key
 
 from daskflow.config import Config
 from daskflow.errors import DependencyError
 from daskflow.futures.failure import dependency_error
 from daskflow.futures.recording import key_of, process
 from daskflow.futures.settling import Settlement
-from daskflow.graph import tasks
-from daskflow.graph.arguments import Foreign, Packed
+from daskflow.graph.arguments import Packed
 from daskflow.graph.call import Call, State
-from daskflow.graph.coarsen import coarsen
 from daskflow.graph.costs import Costs
-from daskflow.graph.lower import (
-    Batch,
-    annotations_of,
-    foreigners_of,
-    literals_of,
-    lower_batch,
-    lower_exposed,
-    new_batch,
-)
+from daskflow.graph.lower import Batch
 from daskflow.graph.specs import SpecMaker
 from daskflow.kernel.completions import Completions
-from daskflow.kernel.foreign import Computing, bind_collections, calls_inside
+from daskflow.kernel.exposing import Exposed
+from daskflow.kernel.foreign import Foreigners, unresolved, when_ended
+from daskflow.kernel.placing import Placing, Route
+from daskflow.kernel.ready import ReadyCalls
 from daskflow.kernel.retry import RetryRules
-from daskflow.worker import wire
-from daskflow.worker.keys import literal_key
+from daskflow.kernel.sending import Sender
+from daskflow.kernel.waiting import Waiting
 
-logger = logging.getLogger("daskflow.kernel")
 _MOST_CALLS_A_GRAPH = 50_000
+_NOT_SENT = (State.RECORDED, State.HELD, State.JOINING)
 SettleCalls = Callable[[Sequence[Settlement]], None]
 
 
-class _ReadyCalls:
-    """Calls that may be sent now: those of higher priority first, else in order."""
+@dataclass(slots=True)
+class _Pass:
+    """One look at the ready calls.
 
-    def __init__(self) -> None:
-        self._queues: dict[float, deque[Call]] = {}
-        self._order: list[float] = []
-        self._count = 0
+    `room` is for how many more calls of each route there is room. The calls in `unbound` take
+    collections, which are built on the calls `inside`.
+    """
 
-    def append(self, call: Call) -> None:
-        self._queue_of(call).append(call)
-        self._count += 1
+    specs: SpecMaker
+    room: dict[Route, int] = field(default_factory=dict)
+    chosen: list[Call] = field(default_factory=list)
+    unbound: list[Call] = field(default_factory=list)
+    inside: list[Call] = field(default_factory=list)
+    settlements: list[Settlement] = field(default_factory=list)
 
-    def extend_left(self, calls: Sequence[Call]) -> None:
-        self._count += len(calls)
-        for call in reversed(calls):
-            self._queue_of(call).appendleft(call)
+    def end_blocked(self, call: Call, failure: DependencyError) -> None:
+        """End a call whose arguments have failed."""
+        self._end(call, State.DEP_FAILED, failure)
 
-    def _queue_of(self, call: Call) -> deque[Call]:
-        queue = self._queues.get(call.options.priority)
-        if queue is None:
-            queue = self._queues[call.options.priority] = deque()
-            self._order = sorted(self._queues, reverse=True)
-        return queue
+    def end_failed(self, call: Call, error: Exception) -> None:
+        """End a call that cannot be sent."""
+        self._end(call, State.FAILED, error)
 
-    def pop(self) -> Call:
-        self._count -= 1
-        for priority in self._order:
-            queue = self._queues[priority]
-            if queue:
-                return queue.popleft()
-        raise IndexError("no call is ready")
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Call]:
-        return itertools.chain.from_iterable(self._queues.values())
+    def _end(self, call: Call, state: State, error: Exception) -> None:
+        self.settlements.append((call, state, error))
+        # Until it is settled, what needs it must not be sent.
+        call.state = State.HELD
 
 
 class Dispatcher:
-    """Decides when calls go to the scheduler, and sends them.
-
-    Parameters
-    ----------
-    settle
-        Ends calls: called without the lock.
-    choose_label
-        Picks, of a call, the label of the executor that its batch is sent to (None: any worker),
-        given how many calls each label has already.
-    """
+    """Decides when calls go to the scheduler, and has them sent. `settle` is called without the lock."""
 
     def __init__(
         self,
@@ -116,30 +85,34 @@ class Dispatcher:
         client: Any,
         rules: RetryRules,
         settle: SettleCalls,
-        choose_label: Callable[[Call, Counter[str]], str | None],
+        placing: Placing,
     ):
         self.lock = threading.RLock()
         self.completions = Completions(client)
-        self.outstanding: dict[str, Batch] = {}
         self._config = config
-        self._client = client
         self._rules = rules
         self._settle = settle
-        self._choose_label = choose_label
         self._recorded: deque[Call] = deque()
-        self._ready = _ReadyCalls()
-        self._alone: WeakSet[Call] = WeakSet()
-        self._suspects: WeakSet[Call] = WeakSet()
-        self._calls_per_task = 1.0
-        self.costs = Costs()
-        self.slots = 1
-        self._held: dict[int, list[Call]] = defaultdict(list)
-        self._paused: list[tuple[float, int, Call]] = []
-        self._awaiting: dict[int, Call] = {}
-        self._computing: Computing = WeakKeyDictionary()
-        self._batch_numbers = itertools.count()
-        self._exposed: WeakKeyDictionary[Call, tuple[Any, Any]] = WeakKeyDictionary()
-        self._graph_context = contextvars.Context()
+        self._placing = placing
+        self._ready = ReadyCalls(placing.route)
+        self._waiting = Waiting()
+        self._sender = Sender(client, placing, config.batch)
+        self._exposed = Exposed(self._sender, self.completions, rules)
+        self._foreigners = Foreigners(client)
+
+    @property
+    def outstanding(self) -> dict[str, Batch]:
+        """The batches on the scheduler, by key."""
+        return self._sender.outstanding
+
+    @property
+    def costs(self) -> Costs:
+        """What calls of each app cost."""
+        return self._sender.costs
+
+    def ended(self, batch: Batch) -> None:
+        """Note that a batch is no longer on the scheduler."""
+        self._sender.ended(batch)
 
     # ---- taking calls -----------------------------------------------------------------------
 
@@ -150,11 +123,12 @@ class Dispatcher:
 
     def flush(self) -> None:
         """Submit all that was recorded, as far as it can be now."""
-        settlements: list[Settlement] | None = None
-        while settlements is None or settlements:
+        while True:
             with self.lock:
                 self._take_recorded()
                 settlements = self._submit_ready()
+            if not settlements:
+                return
             self._settle(settlements)
 
     def again(self, calls: Iterable[Call], pause_s: float = 0.0) -> None:
@@ -163,64 +137,57 @@ class Dispatcher:
             for call in calls:
                 if call.is_final:
                     continue
-                call.state = State.RECORDED
                 call.batch = None
                 if pause_s > 0:
-                    call.state = State.HELD
-                    due_s = time.monotonic() + pause_s
-                    heapq.heappush(self._paused, (due_s, call.number, call))
+                    self._waiting.pause(call, time.monotonic() + pause_s)
                 else:
-                    self._ready.append(call)
+                    self._make_ready([call])
 
     def again_isolated(self, calls: Sequence[Call]) -> None:
         """Take back calls one of which may have killed its workers: a child process will tell."""
         with self.lock:
-            self._suspects.update(calls)
+            self._sender.suspects.update(calls)
             self.again(calls)
 
     def again_after_death(self, call: Call) -> None:
         """Take back a call that a worker was running when it died: the first time, to be sent alone."""
         with self.lock:
-            if call in self._alone:
+            if call in self._sender.alone:
                 self.again_isolated([call])
             else:
-                self._alone.add(call)
+                self._sender.alone.add(call)
                 self.again([call])
 
     def next_pause_s(self) -> float | None:
         """Return in how many seconds a paused call is due; None if none is paused."""
         with self.lock:
-            return max(0.0, self._paused[0][0] - time.monotonic()) if self._paused else None
+            due_s = self._waiting.next_due_s()
+            return None if due_s is None else max(0.0, due_s - time.monotonic())
 
     def release_due(self) -> None:
         """Make ready the calls whose pause is over."""
         with self.lock:
-            while self._paused and self._paused[0][0] <= time.monotonic():
-                call = heapq.heappop(self._paused)[2]
-                call.state = State.RECORDED
-                self._ready.append(call)
+            self._make_ready(self._waiting.due(time.monotonic()))
 
     def release_held(self, calls: Iterable[Call]) -> None:
-        """Make ready what waited for `calls`, which have ended or been submitted."""
+        """Make ready what waited for `calls`: they have ended, or their join bodies have returned."""
         with self.lock:
-            for call in calls:
-                for waiting in self._held.pop(call.number, ()):
-                    if waiting.state is State.HELD:
-                        waiting.state = State.RECORDED
-                        self._ready.append(waiting)
+            released = self._waiting.released_by(calls)
+            if released:
+                self._take_recorded()  # what a join body recorded comes before what needs the join
+                self._make_ready(released)
 
     def unfinished(self) -> list[Call]:
         """Return all calls that are here and have not ended."""
         with self.lock:
-            found: dict[int, Call] = {}
-            for batch in self.outstanding.values():
-                found.update((c.number, c) for c in batch.calls)
-            held = (c for waiting in self._held.values() for c in waiting)
-            paused = (entry[2] for entry in self._paused)
-            waiting = (list(self._recorded), self._ready, held, paused, self._awaiting.values())
-            for call in itertools.chain.from_iterable(waiting):
-                found[call.number] = call
-            return [c for c in found.values() if not c.is_final]
+            sent = itertools.chain.from_iterable(b.calls for b in self.outstanding.values())
+            here = itertools.chain(sent, self._recorded.copy(), self._ready, self._waiting)
+            return [call for call in dict.fromkeys(here) if not call.is_final]
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether calls wait here that may be sent now."""
+        return len(self._ready) > 0
 
     def demand(self, label: str) -> int:
         """Return how many Dask tasks for workers of `label` run, or could run had they workers."""
@@ -230,8 +197,8 @@ class Dispatcher:
                 and not any(key in self.outstanding for key in batch.inputs)
                 for batch in self.outstanding.values()
             )
-            # What is ready but here waits for room on the scheduler: whose it is matters little.
-            return running + math.ceil(len(self._ready) / max(1.0, self._calls_per_task))
+            waiting = self._ready.count(lambda route: self._placing.is_for(route, label))
+            return running + math.ceil(waiting / max(1.0, self._sender.calls_per_task))
 
     # ---- sending them -----------------------------------------------------------------------
 
@@ -239,255 +206,206 @@ class Dispatcher:
         for _ in range(len(self._recorded)):
             self._ready.append(self._recorded.popleft())
 
-    def _submit_ready(self, *, beyond: Sequence[Call] = ()) -> list[Settlement]:
-        """Submit ready calls as far as the window allows, and those of `beyond` in any case."""
-        settlements: list[Settlement] = []
-        self._specs = self._new_specs()
-        while True:
+    def _make_ready(self, calls: Iterable[Call]) -> None:
+        for call in calls:
+            call.state = State.RECORDED
+            self._ready.append(call)
+
+    def _submit_ready(self, first: Sequence[Call] = ()) -> list[Settlement]:
+        """Submit `first`, with what comes before them, in any case, then as the window allows."""
+        found = self._new_pass()
+        if first:
+            self._choose(found, first)
+            self._send(found, None)
+        while self._ready:
             room = self._config.max_in_flight - len(self.outstanding)
-            most_calls = min(_MOST_CALLS_A_GRAPH, math.ceil(room * self._calls_per_task))
-            chosen: list[Call] = []
-            stack = list(reversed(beyond))
-            most_tasks = max(room, len(stack))
-            beyond = ()
-            while stack or (self._ready and len(chosen) < most_calls):
-                call = stack.pop() if stack else self._ready.pop()
-                if call.state is not State.RECORDED:
-                    continue
-                missing = [p for p in self._needed(call) if self._must_come_first(p)]
-                if missing:
-                    stack.append(call)
-                    stack.extend(reversed(missing))
-                    continue
-                if (failure := dependency_error(call)) is not None:
-                    self._end_blocked(call, failure, settlements)
-                elif self._can_be_sent(call, chosen, settlements):
-                    call.state = State.SUBMITTED
-                    chosen.append(call)
-            self._send(chosen, settlements, most_tasks)
-            if not chosen or not self._ready or room <= 0:
-                return settlements
+            if room <= 0:
+                break
+            found.room = {
+                route: self._calls_for(self._placing.room(route)) for route in self._ready.routes()
+            }
+            if not self._choose(found, (), self._calls_for(room)):
+                break
+            self._send(found, room)
+        return found.settlements
 
-    def _end_blocked(
-        self, call: Call, failure: DependencyError, settlements: list[Settlement]
-    ) -> None:
-        settlements.append((call, State.DEP_FAILED, failure))
-        # Until it is settled, what needs it must not be sent.
-        call.state = State.HELD
+    def _calls_for(self, tasks: int) -> int:
+        """Return about how many calls make so many tasks."""
+        return math.ceil(tasks * self._sender.calls_per_task)
 
-    def _needed(self, call: Call) -> Sequence[Call]:
-        """Return what must be on its way before `call`: also what its collections are built on."""
-        if type(call.args) is not Packed:
-            return call.parents
-        foreigners = [f for f in foreigners_of(call) if f.resolved is None]
-        return [*call.parents, *(c for f in foreigners for c in calls_inside(f))]
+    def _new_pass(self) -> _Pass:
+        return _Pass(SpecMaker(self._rules.policy, self._rules.decided_at_home))
 
-    def _must_come_first(self, parent: Call) -> bool:
-        """Whether a parent is nowhere on its way yet (a future of an item, say)."""
-        if parent.state is not State.RECORDED or parent.owner is None:
-            return False
-        return parent.app.derived or parent.owner is process.pool
+    def _choose(self, found: _Pass, first: Sequence[Call], most_calls: int = 0) -> bool:
+        """Choose which of `first` (and what comes before them) and of the ready calls are sent now.
 
-    def _can_be_sent(self, call: Call, chosen: list[Call], settlements: list[Settlement]) -> bool:
-        for parent in self._needed(call):
-            if parent.state in _NOT_SENT:
-                self._hold(call, parent)
-                return False
+        Returns whether there was any to choose from.
+        """
+        most_calls = min(_MOST_CALLS_A_GRAPH, most_calls)
+        stack = list(reversed(first))
+        has_any = False
+        while stack or (self._ready and len(found.chosen) + len(found.unbound) < most_calls):
+            call = stack.pop() if stack else self._ready.pop(found.room)
+            if call is None:
+                break
+            has_any = True
+            if call.state is not State.RECORDED:
+                continue
+            parents: Sequence[Call] = call.parents
+            is_packed = type(call.args) is Packed
+            if is_packed and (foreigners := unresolved(call)):
+                inside = self._foreigners.calls_inside(foreigners)
+                parents = [*parents, *inside]
+            missing = [
+                p for p in parents if p.state is State.RECORDED and (first or _is_nowhere(p))
+            ]
+            if missing:
+                stack.append(call)
+                stack.extend(reversed(missing))
+            elif (failure := dependency_error(call)) is not None:
+                found.end_blocked(call, failure)
+            elif self._is_held(call, parents) or not self._can_run(call, found):
+                continue
+            elif is_packed and foreigners:
+                self._choose_foreign(call, found, inside)
+            else:
+                call.state = State.SUBMITTED
+                found.chosen.append(call)
+        return has_any
+
+    def _is_held(self, call: Call, parents: Iterable[Call]) -> bool:
+        """Let a call wait here if one of `parents` is not on its way."""
+        for parent in parents:
+            source = parent.source
+            if source.state in _NOT_SENT or (
+                source.state is State.SUBMITTED and source.app.kind == "join"
+            ):
+                self._waiting.hold(call, source)
+                return True
+        return False
+
+    def _can_run(self, call: Call, found: _Pass) -> bool:
         try:
-            self._specs(call)
+            found.specs(call)
         except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
-            call.state = State.HELD
-            settlements.append((call, State.FAILED, error))
-            return False
-        if type(call.args) is not Packed:
-            return True
-        foreigners = [f for f in foreigners_of(call) if f.resolved is None]
-        if not foreigners:
-            return True
-        for inside in (c for f in foreigners for c in calls_inside(f)):
-            if _is_open(inside):
-                self._hold(call, inside)
-                return False
-        waiting = next((f for f in foreigners if self._must_wait_for(f)), None)
-        if waiting is not None:
-            call.state = State.HELD
-            self._awaiting[call.number] = call
-            waiting.source.add_done_callback(lambda _: self._foreign_ended(call))
-            return False
-        # Their graphs may depend on calls that are only chosen so far.
-        self._send(chosen, settlements)
-        chosen.clear()
-        self._specs = self._new_specs()
-        try:
-            bind_collections(foreigners, self._client, self._computing)
-        except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
-            failure = DependencyError(key_of(call), "a foreign argument", error)
-            self._end_blocked(call, failure, settlements)
+            found.end_failed(call, error)
             return False
         return True
 
-    def _hold(self, call: Call, parent: Call) -> None:
-        call.state = State.HELD
-        self._held[parent.number].append(call)
+    def _send(self, found: _Pass, most_tasks: int | None) -> None:
+        """Send what was chosen, at most so many tasks; then what collections need is there."""
+        if found.inside:
+            self._exposed.prepare(found.inside)
+        chosen, found.chosen = found.chosen, []
+        try:
+            sent = self._sender.send(chosen, found.specs, most_tasks)
+        except BaseException:
+            self._ready.put_back(chosen)
+            for call in chosen:
+                call.state, call.batch = State.RECORDED, None
+            raise
+        self.completions.watch([(batch.future, batch) for batch in sent.batches])
+        self._ready.put_back(sent.left)
+        for call, error in sent.failed:
+            found.end_failed(call, error)
+        # Who waits for a join waits on, until its body has returned.
+        on_their_way = (c for b in sent.batches for c in b.calls if c.app.kind != "join")
+        self._make_ready(self._waiting.released_by(on_their_way))
+        if found.unbound:
+            self._bind(found)
 
-    def _must_wait_for(self, foreign: Foreign) -> bool:
-        return foreign.is_future and not foreign.source.done()
+    # ---- arguments that are not ours --------------------------------------------------------
+
+    def _choose_foreign(self, call: Call, found: _Pass, inside: Sequence[Call]) -> None:
+        """Resolve the futures of others that a call takes; collections wait for the end of this pass."""
+        foreigners = unresolved(call)
+        awaited = self._foreigners.awaited(foreigners)
+        if awaited:
+            self._waiting.expect(call, len(awaited))
+            came = partial(self.completions.call_soon, partial(self._foreign_ended, call))
+            when_ended(awaited, came)
+            return
+        try:
+            self._foreigners.resolve_futures(foreigners)
+        except BaseException as error:  # noqa: BLE001 # whatever a future was given as its exception
+            found.end_blocked(call, DependencyError(key_of(call), "a foreign argument", error))
+            return
+        if unresolved(call):
+            call.state = State.HELD
+            found.unbound.append(call)
+            found.inside += inside
+        else:
+            call.state = State.SUBMITTED
+            found.chosen.append(call)
 
     def _foreign_ended(self, call: Call) -> None:
-        def release() -> None:
-            with self.lock:
-                self._awaiting.pop(call.number, None)
-                self.again([call] if call.state is State.HELD else [])
+        with self.lock:
+            if self._waiting.came(call) and call.state is State.HELD:
+                self._make_ready([call])
 
-        self.completions.call_soon(release)
-
-    def _send(
-        self, calls: Sequence[Call], settlements: list[Settlement], most_tasks: int | None = None
-    ) -> None:
-        """Send `calls` in batches, at most `most_tasks` of them; the rest becomes ready again."""
-        if not calls:
-            return
-        busy = Counter[str]()
-        for batch in self.outstanding.values():
-            if batch.label is not None:
-                busy[batch.label] += len(batch.calls)
-        labels = [self._choose_label(call, busy) for call in calls]
-        groups = coarsen(
-            calls,
-            self.costs,
-            self.slots,
-            labels,
-            alone=self._alone or (),
-            suspects=self._suspects or (),
-            default_batch=self._config.batch,
-        )
-        self._calls_per_task = len(calls) / len(groups)
-        if most_tasks is not None and len(groups) > most_tasks:
-            self._put_back(call for group in groups[most_tasks:] for call in group)
-            groups = groups[:most_tasks]
-        label_of = dict(zip(calls, labels, strict=True))
-        layers: dict[Any, tuple[dict[Key, Any], Any]] = {}
-        sent: list[Batch] = []
-        for group in groups:
-            label = label_of[group[0]]
-            batch = new_batch(process.run, next(self._batch_numbers), group, label)
-            batch.is_suspect = group[0] in self._suspects
-            try:
-                task = lower_batch(batch, process.run, self._specs)
-            except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
-                self._could_not_lower(group, error, settlements)
-                continue
-            known = (batch.options.placement, label)
-            if known not in layers:
-                layers[known] = {}, annotations_of(batch.options, label)
-            layers[known][0][batch.key] = task
-            sent.append(batch)
-        self._submit(sent, list(layers.values()))
-        if self._held:
-            self.release_held(call for batch in sent for call in batch.calls)
-
-    def _new_specs(self) -> SpecMaker:
-        return SpecMaker(self._rules.policy, self._rules.decided_at_home)
-
-    def _put_back(self, calls: Iterable[Call]) -> None:
-        returned = sorted(calls, key=lambda call: call.number)
-        for call in returned:
+    def _bind(self, found: _Pass) -> None:
+        """Compute the collections that calls take, as far as they are built on nothing open."""
+        calls, inside = found.unbound, found.inside
+        found.unbound, found.inside = [], []
+        is_open = self._exposed.open_among(inside)
+        bound: list[Call] = []
+        for call in calls:
+            its_own = self._foreigners.calls_inside(unresolved(call))
+            waits_for = next((each for each in its_own if is_open[each]), None)
+            if waits_for is None:
+                bound.append(call)
+            else:
+                self._waiting.hold(call, waits_for)
+        self._exposed.expose(each for each in inside if not is_open[each])
+        try:
+            self._foreigners.compute([f for call in bound for f in unresolved(call)])
+        except Exception:  # noqa: BLE001 # one of them: which?
+            bound = [call for call in bound if self._could_compute(call, found)]
+        for call in bound:
             call.state = State.RECORDED
-        self._ready.extend_left(returned)
+        self._ready.put_back(bound)
 
-    def _could_not_lower(
-        self, group: Sequence[Call], error: Exception, settlements: list[Settlement]
-    ) -> None:
-        """Find out which call of a group it is: each is sent alone."""
-        for call in group:
-            call.batch = None
-        if len(group) > 1:
-            self._alone.update(group)
-            self.again(group)
-        else:
-            group[0].state = State.HELD
-            settlements.append((group[0], State.FAILED, error))
-
-    def _submit(self, batches: Sequence[Batch], layers: list[tuple[Any, Any]]) -> None:
-        if not batches:
-            return
-        new_literals: dict[Key, Any] = {}
-        for literal in literals_of(call for batch in batches for call in batch.calls):
-            if literal.remote is None:
-                literal.remote = new_literals
-                key = literal_key(process.run, literal.number)
-                new_literals[key] = tasks.data(key, wire.Pickled(literal.data))
-        keys = [batch.key for batch in batches]
-        futures = self._get([*layers, (new_literals, {})], [*keys, *new_literals])
-        for literal in literals_of(call for batch in batches for call in batch.calls):
-            if literal.remote is new_literals:
-                literal.remote = futures[literal_key(process.run, literal.number)]
-        for batch in batches:
-            batch.future = futures[batch.key]
-            self.outstanding[batch.key] = batch
-        self.completions.watch([(batch.future, batch) for batch in batches])
-        logger.debug("submitted %d tasks", len(batches))
-
-    def _get(self, layers: list[tuple[Any, Any]], keys: list[Any]) -> dict[Any, Any]:
-        """Send a graph; annotations of the calling thread are not its own."""
-        graph = tasks.high_level_graph(layers)
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
-            found = self._graph_context.run(self._client.get, graph, keys, sync=False)
-        return dict(zip(keys, found, strict=True))
+    def _could_compute(self, call: Call, found: _Pass) -> bool:
+        try:
+            self._foreigners.compute(unresolved(call))
+        except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
+            found.end_blocked(call, DependencyError(key_of(call), "a foreign argument", error))
+            return False
+        return True
 
     # ---- for graphs that are not ours -------------------------------------------------------
 
-    def expose(self, call: Call) -> Any | None:
-        """Return a task that the scheduler knows under the call's own key, None if that cannot be.
-
-        The call must be on the scheduler, or keep its value there; it is sent if it is ready.
-        """
+    def expose(self, calls: Sequence[Call]) -> None:
+        """Give calls a Dask key of their own, as far as that can be now; send them if they are ready."""
         with self.lock:
-            known = self._exposed.get(call)
-            if known is not None:
-                return known[0]
             self._take_recorded()
             settlements: list[Settlement] = []
-            if call.state is State.RECORDED:
-                settlements = self._submit_ready(beyond=[call])
-            task = None
-            if not _is_open(call) and call.batch is not None and call.batch.future is not None:
-                task = lower_exposed(call, key_of(call), process.run, SpecMaker(self._rules.policy))
-                future = self._get([({task.key: task}, {})], [task.key])[task.key]
-                self._exposed[call] = task, future
-                self.completions.watch([(future, call)])
+            new = [call for call in calls if call.state is State.RECORDED]
+            if new:
+                settlements = self._submit_ready(new)
+            self._exposed.expose(call for call in calls if call.batch is not None)
         self._settle(settlements)
-        return task
+
+    def exposed_task(self, call: Call) -> Any | None:
+        """Return the task that the scheduler knows under the call's own key, None if there is none."""
+        with self.lock:
+            return self._exposed.task(call)
 
     def watch_exposed(self, call: Call) -> None:
         """Report an exposed call, whose batch has left it open, once its own key has ended."""
         # Until then its batch has no outcome for it, and what needs it must wait here.
-        call.state = State.HELD
-        self._awaiting[call.number] = call
-        self.completions.watch([(self._exposed[call][1], call)])
+        self._waiting.expect(call)
+        self._exposed.watch(call)
 
     def stop_awaiting(self, call: Call) -> None:
         """Note that what an awaiting call waited for has come."""
-        self._awaiting.pop(call.number, None)
+        self._waiting.came(call)
 
     def is_exposed(self, call: Call) -> bool:
         """Whether the call has a Dask key of its own, which may run it."""
         return call in self._exposed
 
 
-_NOT_SENT = (State.RECORDED, State.HELD, State.JOINING)
-
-
-def _is_open(call: Call) -> bool:
-    """Tell whether `call`, or one before it, is a join that has not ended, or may be handed back."""
-    seen: set[int] = set()
-    stack = [call]
-    while stack:
-        each = stack.pop()
-        if each.is_final or each.number in seen:
-            continue
-        if each.app.kind == "join" or each.batch is None or len(each.batch.calls) > 1:
-            return True
-        seen.add(each.number)
-        stack.extend(each.parents)
-    return False
+def _is_nowhere(call: Call) -> bool:
+    """Tell whether a call was never taken (a future of an item, say), so that nobody will send it."""
+    return call.owner is not None and (call.app.derived or call.owner is process.pool)

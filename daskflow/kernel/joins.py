@@ -14,9 +14,10 @@ from __future__ import annotations
 import io
 import itertools
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -27,7 +28,7 @@ from daskflow.futures.appfuture import AppFuture
 from daskflow.futures.local import run_here
 from daskflow.futures.recording import key_of, process, recording_in
 from daskflow.graph.arguments import Foreign, Literal, Packed
-from daskflow.graph.call import AppSpec, Call, CallReference, Options, State
+from daskflow.graph.call import AppSpec, Call, CallReference, State
 from daskflow.graph.functions import Shipped, reference, travelling
 from daskflow.worker.attempt import AUTO_FOLDER
 from daskflow.worker.outcome import Joined
@@ -41,8 +42,14 @@ class Inner(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a join body recorded: its calls, parents first, and the futures it returned."""
+    """What a join body recorded: its calls, parents first, and the futures it returned.
 
+    Each call is (which of `apps`, which of `options`, are the arguments packed, they, keywords, extras).
+    Apps and options are pickles: the same bytes for all calls with the same, which are opened once.
+    """
+
+    apps: tuple[bytes, ...]
+    options: tuple[bytes, ...]
     calls: tuple[tuple[Any, ...], ...]
     returned: Any
 
@@ -113,9 +120,16 @@ class _BodyRecorder:
         """Return the pickled `Description`."""
         calls = list(_with_unrecorded(self._calls, returned))
         places = {id(call): Inner(index) for index, call in enumerate(calls)}
-        records = tuple(_record(call, places) for call in calls)
+        apps: dict[bytes, int] = {}
+        options: dict[bytes, int] = {}
+        records = []
+        for call in calls:
+            app = apps.setdefault(_shipped(call.app), len(apps))
+            chosen = options.setdefault(_shipped_options(call), len(options))
+            records.append((app, chosen, *_captured(call, places), call.extras))
+        described = Description(tuple(apps), tuple(options), tuple(records), returned)
         buffer = io.BytesIO()
-        _DescriptionPickler(buffer, places).dump(Description(records, returned))
+        _DescriptionPickler(buffer, places).dump(described)
         return buffer.getvalue()
 
 
@@ -148,46 +162,51 @@ def _futures_in(returned: Any) -> Iterator[AppFuture]:
             yield from _futures_in(part)
 
 
-def _record(call: Call, places: dict[int, Inner]) -> tuple[Any, ...]:
+def _captured(call: Call, places: dict[int, Inner]) -> tuple[bool, Any, dict[str, Any] | None]:
     def placed(value: Any) -> Any:
-        if type(value) is Call:
-            if id(value) not in places:
-                raise CapturedFutureError(
-                    f"a call of {call.app.name!r} in a join body takes the future of a call of "
-                    f"{value.app.name!r} that was made outside it"
-                )
-            return places[id(value)]
-        return value
+        if type(value) is not Call:
+            return value
+        if id(value) not in places:
+            raise CapturedFutureError(
+                f"a call of {call.app.name!r} in a join body takes the future of a call of "
+                f"{value.app.name!r} that was made outside it"
+            )
+        return places[id(value)]
 
-    args: Any
     if isinstance(call.args, Packed):
-        args = (
-            call.args.data,
-            tuple(
-                (slot.data,) if isinstance(slot, Literal) else placed(slot)
-                for slot in call.args.slots
-            ),
-        )
-        return _shipped(call.app), call.options, True, args, None, call.extras
-    args = tuple(placed(a) for a in call.args)
+        slots = tuple((s.data,) if isinstance(s, Literal) else placed(s) for s in call.args.slots)
+        return True, (call.args.data, slots), None
     kwargs = {k: placed(a) for k, a in call.kwargs.items()} if call.kwargs else None
-    return _shipped(call.app), call.options, False, args, kwargs, call.extras
+    return False, tuple([placed(a) for a in call.args]), kwargs
 
 
-_shipped_specs: WeakKeyDictionary[AppSpec, AppSpec] = WeakKeyDictionary()
-
-
-def _shipped(app: AppSpec) -> AppSpec:
-    """Return `app` with its function as bytes, so that it need not be unpickled on its way."""
-    if isinstance(app.func, Shipped):
-        return app
-    known = _shipped_specs.get(app)
+def _shipped(app: AppSpec) -> bytes:
+    """Return the pickle of `app`, its function as bytes in it, so that it need not be opened on its way."""
+    known = _shipped_apps.get(app)
     if known is None:
-        where = reference(app.func)
-        shipped = Shipped(where, travelling(app.func, app.name, where))
-        known = AppSpec(app.name, app.kind, shipped, app.options, app.runner, app.derived)
-        _shipped_specs[app] = known
+        func = app.func
+        if not isinstance(func, Shipped):
+            where = reference(func)
+            func = Shipped(where, travelling(func, app.name, where))
+        shipped = AppSpec(app.name, app.kind, func, app.options, app.runner, app.derived)
+        known = _shipped_apps[app] = cloudpickle.dumps(shipped, protocol=5)
     return known
+
+
+def _shipped_options(call: Call) -> bytes:
+    """Return the pickle of the options of a call, b"" if they are its app's."""
+    return (
+        cloudpickle.dumps(call.options, protocol=5) if call.options is not call.app.options else b""
+    )
+
+
+_shipped_apps: WeakKeyDictionary[AppSpec, bytes] = WeakKeyDictionary()
+
+
+@lru_cache(maxsize=1000)
+def _opened(data: bytes) -> Any:
+    """Open the pickle of an app or of options: one object for all bodies, so calls may share tasks."""
+    return pickle.loads(data)
 
 
 class _DescriptionPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
@@ -207,76 +226,75 @@ class _DescriptionPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpic
         return super().reducer_override(obj)
 
 
-def rebuilt(description: bytes) -> tuple[list[Call], Any]:
-    """Make the inner calls of a description, and return them with what the body returned."""
+def rebuilt(
+    description: bytes, number_of: Callable[[int], int] | None = None
+) -> tuple[list[Call], Any]:
+    """Make the inner calls of a description, and return them with what the body returned.
+
+    `number_of` numbers them by their place; by default they are numbered as any other calls.
+    """
     described: Description = pickle.loads(description)
+    apps = [_opened(data) for data in described.apps]
+    chosen = [_opened(data) if data else None for data in described.options]
     calls: list[Call] = []
-    apps: dict[tuple[Any, ...], AppSpec] = {}
-
-    def called(value: Any) -> Any:
-        return calls[value.place] if type(value) is Inner else value
-
-    for app, options, is_packed, args, kwargs, extras in described.calls:
-        same = apps.setdefault((app.name, app.func, id(app.runner)), app)
-        call = _rebuilt_call(same, options, is_packed, args, kwargs, called)
+    for place, (app, options, is_packed, args, kwargs, extras) in enumerate(described.calls):
+        number = number_of(place) if number_of is not None else next(process.numbers)
+        captured, named, parents = _rebuilt_arguments(calls, is_packed, args, kwargs)
+        call = Call(
+            number, apps[app], captured, named, parents, chosen[options] or apps[app].options
+        )
         call.extras = extras
         AppFuture(call)
         calls.append(call)
-    return calls, _map_leaves(described.returned, lambda leaf: calls[leaf.place])
+    return calls, map_leaves(described.returned, lambda leaf: calls[leaf.place])
 
 
-def _rebuilt_call(  # the fields of a record
-    app: AppSpec,
-    options: Options,
-    is_packed: bool,
-    args: Any,
-    kwargs: dict[str, Any] | None,
-    called: Callable[[Any], Any],
-) -> Call:
-    made: Any
+def _rebuilt_arguments(
+    calls: Sequence[Call], is_packed: bool, args: Any, kwargs: dict[str, Any] | None
+) -> tuple[Any, dict[str, Any] | None, tuple[Call, ...]]:
+    def called(value: Any) -> Any:
+        return calls[value.place] if type(value) is Inner else value
+
     if is_packed:
         data, slots = args
-        made = Packed(
-            data,
-            tuple(
-                Literal(slot[0], next(_literal_numbers)) if type(slot) is tuple else called(slot)
-                for slot in slots
-            ),
+        opened = tuple(
+            Literal(slot[0], next(_literal_numbers)) if type(slot) is tuple else called(slot)
+            for slot in slots
         )
-        parents = tuple(slot for slot in made.slots if type(slot) is Call)
-        return Call(next(process.numbers), app, made, None, parents, options)
-    made = tuple(called(a) for a in args)
+        return Packed(data, opened), None, tuple([s for s in opened if type(s) is Call])
+    made = tuple([called(a) for a in args])
     named = {k: called(a) for k, a in kwargs.items()} if kwargs else None
-    parents = tuple(a for a in (*made, *(named or {}).values()) if type(a) is Call)
-    return Call(next(process.numbers), app, made, named, parents, options)
+    parents = tuple([a for a in (*made, *(named or {}).values()) if type(a) is Call])
+    return made, named, parents
 
 
 # Literals of join bodies are numbered apart from those of the process.
 _literal_numbers = itertools.count(2**40)
 
 
-def _map_leaves(structure: Any, leaf: Callable[[Any], Any]) -> Any:
+def map_leaves(structure: Any, leaf: Callable[[Any], Any]) -> Any:
+    """Return what a body returned with ``leaf(call)`` in place of each of its calls."""
     if type(structure) in (Inner, Call):
         return leaf(structure)
     if isinstance(structure, dict):
-        return {k: _map_leaves(part, leaf) for k, part in structure.items()}
+        return {k: map_leaves(part, leaf) for k, part in structure.items()}
     if isinstance(structure, tuple) and hasattr(structure, "_fields"):
-        return type(structure)(*(_map_leaves(part, leaf) for part in structure))
+        return type(structure)(*(map_leaves(part, leaf) for part in structure))
     if isinstance(structure, tuple):
-        return tuple(_map_leaves(part, leaf) for part in structure)
-    return [_map_leaves(part, leaf) for part in structure]
+        return tuple(map_leaves(part, leaf) for part in structure)
+    return [map_leaves(part, leaf) for part in structure]
 
 
 def leaves(returned: Any) -> list[Call]:
     """Return the calls whose values make up a join's value."""
     found: list[Call] = []
-    _map_leaves(returned, found.append)
+    map_leaves(returned, found.append)
     return found
 
 
 def join_value(returned: Any, value_of: Callable[[Call], object]) -> object:
     """Return the value of a join from the values of its `leaves`."""
-    return _map_leaves(returned, value_of)
+    return map_leaves(returned, value_of)
 
 
 def join_failure(key: str, inner: list[Call]) -> JoinError | None:

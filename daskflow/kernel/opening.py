@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import platform
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib import metadata, util
 from typing import Any
 
+import dask
+
 from daskflow.config import Config
-from daskflow.errors import ExecutorError, VersionMismatch
-from daskflow.executors import BlockExecutor, ExistingExecutor, LocalExecutor
+from daskflow.errors import ExecutorError
+from daskflow.executors import ExistingExecutor, LocalExecutor
 from daskflow.executors.base import LABEL_CAPACITY, Session
-from daskflow.executors.blocks import common_host
 from daskflow.executors.existing import watch
 from daskflow.executors.host import HostProcess, SchedulerSettings
 from daskflow.futures.recording import process
 from daskflow.graph import tasks
 from daskflow.graph.lower import label_resource
-from jobqueue_sites.address import contact_addresses
 
 logger = logging.getLogger("daskflow.kernel")
 _DASHBOARD_PORT = 8787
-# Evaluated on workers, which may lack daskflow.
-_VERSIONS = (
-    "(__import__('platform').python_version(), __import__('distributed').__version__, "
-    "__import__('importlib.util').util.find_spec('daskflow') is not None, "
-    "next((d.version for d in __import__('importlib.metadata').metadata.distributions("
-    "name='daskflow')), None))"
-)
+_LEAVE_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +36,23 @@ class KernelSide:
     on_waiting: Callable[[str], object]
 
 
+@dataclass(frozen=True)
+class _Scheduler:
+    """Where a scheduler is, for this machine and for others, and how to speak to it."""
+
+    address: str
+    security: Any
+    contacts: Sequence[str]
+
+
 class OpenSession:
     """A running scheduler with the executors of a Config."""
 
     def __init__(self, config: Config, kernel: KernelSide):
         self.clusters: dict[str, Any] = {}
+        self.client: Any = None
         self._closers: list[Callable[[], object]] = []
+        self._is_lost = False
         self.host: HostProcess | None = None
         existing = next((e for e in config.executors if isinstance(e, ExistingExecutor)), None)
         self.labels = [executor.label for executor in config.executors]
@@ -57,43 +60,52 @@ class OpenSession:
         try:
             if existing is None:
                 self.host = self._start_host()
-                self.client, contacts = _own_client(self.host, config)
+                scheduler = _start_scheduler(self.host, config)
+                # At once: they need no client.
+                self._start_executors(config, kernel, scheduler, are_local=True)
+                self.client = _own_client(scheduler)
                 self._closers.append(self._close_client)
                 is_ours = True
             else:
                 self.client, is_ours = existing.connect()
                 if is_ours:
                     self._closers.append(self._close_client)
-                check_versions(self.client)
-                contacts = [self._address]
+                self._check_versions()
+                address = str(self.client.scheduler.address)
+                scheduler = _Scheduler(address, self.client.security, [address])
                 if any(isinstance(e, LocalExecutor) for e in config.executors):
                     self.host = self._start_host()
-                    self.host.join_scheduler(self._address, self.client.security)
+                    self.host.join_scheduler(address, self.client.security)
+                self._start_executors(config, kernel, scheduler, are_local=True)
             self._register_plugins(is_ours=is_ours)
             self._closers.append(self._keep_order())
-            session = Session(
-                client=self.client,
-                host=self.host,
-                label_resources=self.label_resources,
-                labels=self.labels,
-                security=self.client.security,
-                interface="127.0.0.1" if "127.0.0.1" in self._address else None,
-                contacts=contacts,
-                folder=kernel.folder,
-                demand=kernel.demand,
-                on_failure=kernel.on_failure,
-                on_waiting=kernel.on_waiting,
-                clusters=self.clusters,
-            )
-            for executor in config.executors:
-                self._closers.append(executor.start(session))
+            self._start_executors(config, kernel, scheduler, are_local=False)
+            if existing is not None:
+                self._closers.append(self._leave_scheduler)
         except BaseException:
             self.close()
             raise
 
-    @property
-    def _address(self) -> str:
-        return str(self.client.scheduler.address)
+    def _start_executors(
+        self, config: Config, kernel: KernelSide, scheduler: _Scheduler, *, are_local: bool
+    ) -> None:
+        session = Session(
+            client=self.client,
+            host=self.host,
+            label_resources=self.label_resources,
+            labels=self.labels,
+            security=scheduler.security,
+            interface="127.0.0.1" if "127.0.0.1" in scheduler.address else None,
+            contacts=scheduler.contacts,
+            folder=kernel.folder,
+            demand=kernel.demand,
+            on_failure=kernel.on_failure,
+            on_waiting=kernel.on_waiting,
+            clusters=self.clusters,
+        )
+        for executor in config.executors:
+            if isinstance(executor, LocalExecutor) is are_local:
+                self._closers.append(executor.start(session))
 
     def _start_host(self) -> HostProcess:
         host = HostProcess()
@@ -118,6 +130,7 @@ class OpenSession:
         """
         client_logger = logging.getLogger("distributed.client")
         level = client_logger.level
+        self._is_lost = is_lost
         if is_lost:
             client_logger.setLevel(logging.CRITICAL)
         try:
@@ -139,6 +152,12 @@ class OpenSession:
         with contextlib.suppress(TimeoutError):
             self.client.close(timeout=2)
 
+    def _check_versions(self) -> None:
+        from daskflow.executors import newcomers  # imports distributed
+
+        newcomers.check_versions(self.client)
+        self.subscribe(newcomers.STRANGERS_TOPIC + process.run, _warn_of_stranger)
+
     def _register_plugins(self, *, is_ours: bool) -> None:
         from daskflow.executors.loss import LossGuard  # imports distributed
         from daskflow.executors.news import NewsTeller  # as above
@@ -149,8 +168,8 @@ class OpenSession:
             shorten(self.client.scheduler_comm)
         for plugin in (LossGuard(process.run), Mover(process.run)):
             self.client.register_plugin(plugin)
-            self._closers.append(partial(self._unregister, plugin.name))
-        self.client.register_plugin(NewsTeller())
+        if self.owns_scheduler:  # else not every worker could open it (`executors.newcomers`)
+            self.client.register_plugin(NewsTeller())
 
     def subscribe(self, topic: str, handler: Callable[[Any], object]) -> None:
         """Call `handler` with each event of a topic of the scheduler, until `close`."""
@@ -160,10 +179,15 @@ class OpenSession:
         if not self.owns_scheduler:
             self._closers.append(lambda: self.client.unsubscribe_topic(topic))
 
-    def _unregister(self, plugin: str) -> None:
-        """Leave a scheduler that is not ours as it was."""
-        if not self.owns_scheduler:
-            self.client.unregister_scheduler_plugin(plugin)
+    def _leave_scheduler(self) -> None:
+        """Leave a scheduler that is not ours as it was, if it is still there."""
+        from daskflow.executors.newcomers import leave  # imports distributed
+
+        async def run() -> None:
+            await self.client.run_on_scheduler(leave, process.run)
+
+        if not self._is_lost:
+            self.client.sync(run, callback_timeout=_LEAVE_TIMEOUT_S)
 
     def _keep_order(self) -> Callable[[], object]:
         kept = contextlib.ExitStack()
@@ -171,14 +195,16 @@ class OpenSession:
         return kept.close
 
 
-def _own_client(host: HostProcess, config: Config) -> tuple[Any, list[str]]:
-    """Start the scheduler; return a client of it, and the addresses that other machines reach it under."""
-    from distributed import Client  # slow to import: the host starts meanwhile
-    from distributed.security import Security  # as above
+def _start_scheduler(host: HostProcess, config: Config) -> _Scheduler:
+    from distributed.security import Security  # slow to import: the host starts meanwhile
 
     security = Security.temporary() if config.encrypted else None
-    elsewhere = [e for e in config.executors if isinstance(e, BlockExecutor)]
-    listening = common_host(elsewhere, encrypted=config.encrypted)
+    listening = "127.0.0.1"
+    elsewhere: list[Any] = [e for e in config.executors if hasattr(e, "listening_host")]
+    if elsewhere:
+        from daskflow.executors.blocks import common_host  # imports jobqueue_sites
+
+        listening = common_host(elsewhere, encrypted=config.encrypted)
     address = host.start_scheduler(
         SchedulerSettings(
             host=listening,
@@ -192,38 +218,26 @@ def _own_client(host: HostProcess, config: Config) -> tuple[Any, list[str]]:
             },
         )
     )
-    client = Client(address, security=security, timeout="30s")
-    return client, contact_addresses(address, listening)
+    if not elsewhere:
+        return _Scheduler(address, security, [address])
+    from jobqueue_sites.address import contact_addresses  # as above
+
+    return _Scheduler(address, security, contact_addresses(address, listening))
 
 
-def check_versions(client: Any) -> None:
-    """Raise VersionMismatch if a cluster's processes lack daskflow or differ from this one."""
-    here = (
-        platform.python_version(),
-        metadata.version("distributed"),
-        util.find_spec("daskflow") is not None,
-        next((d.version for d in metadata.distributions(name="daskflow")), None),
-    )
-    names = ("Python", "distributed", "an importable daskflow", "daskflow")
-    found = client.run(eval, _VERSIONS, on_error="return")
-    found["the scheduler"] = client.run_on_scheduler(eval, _VERSIONS)
-    problems = []
-    for worker, there in found.items():
-        if isinstance(there, BaseException):
-            problems.append(f"  {worker}: {type(there).__name__}: {there}")
-            continue
-        different = [
-            f"{name} {value!r} (here: {own!r})"
-            for name, own, value in zip(names, here, there, strict=True)
-            if not _compatible(own, value)
-        ]
-        if different:
-            problems.append(f"  {worker}: {', '.join(different)}")
-    if problems:
-        raise VersionMismatch("this cluster cannot run calls:\n" + "\n".join(problems))
+def _own_client(scheduler: _Scheduler) -> Any:
+    from distributed import Client  # slow to import
+
+    # It would keep the last thousand graphs that it sent, each with the memory around it.
+    with dask.config.set({"distributed.admin.low-level-log-length": 0}):
+        return Client(scheduler.address, security=scheduler.security, timeout="30s")
 
 
-def _compatible(here: object, there: object) -> bool:
-    if isinstance(here, str) and isinstance(there, str) and here.count(".") == 2:  # x.y.z
-        return here.split(".")[:2] == there.split(".")[:2]
-    return here == there
+def _warn_of_stranger(event: tuple[float, str]) -> None:
+    """Name a worker that has joined a cluster and cannot run calls (in a thread of the client)."""
+    text = f"a worker that has joined the cluster is given no work while this kernel is loaded: {event[1]}"
+    logger.warning("%s", text)
+    with contextlib.suppress(
+        RuntimeWarning
+    ):  # where warnings are errors, it could only be lost here
+        warnings.warn(text, RuntimeWarning, stacklevel=2)

@@ -26,7 +26,7 @@ from daskflow.worker import bash, running, streams, wire
 from daskflow.worker.exceptions import recorded
 from daskflow.worker.functions import FunctionSpec, load_function
 from daskflow.worker.keys import call_key
-from daskflow.worker.outcome import Failed, NotRun, Outcome
+from daskflow.worker.outcome import Failed, Joined, NotRun
 from daskflow.worker.running import CallInterrupted, Guard, Reason
 
 
@@ -94,7 +94,8 @@ def run_call(
         if running.was_cancelled(key):
             return NotRun()
         try:
-            return _attempt(spec, key, arguments, extras, attempts)
+            result = _attempt(spec, key, arguments, extras)
+            return replace(result, attempts=attempts) if isinstance(result, Joined) else result
         except CallInterrupted:
             return NotRun()
         except BaseException as caught:  # noqa: BLE001 # SystemExit and all: it fails this call only
@@ -150,7 +151,6 @@ def _attempt(
     key: str,
     arguments: Callable[[], tuple[Sequence[Any], Mapping[str, Any]]],
     extras: Extras,
-    attempt: int,
 ) -> object:
     walltime_s = extras.walltime_s if extras.walltime_s is not None else spec.walltime_s
     if extras.isolate or spec.isolate:
@@ -173,7 +173,7 @@ def _attempt(
     if guard.reason is not None:
         raise_interrupted(guard, spec.name, walltime_s)
     check_outputs(spec.name, extras.outputs)
-    if isinstance(result, Outcome):
+    if isinstance(result, Joined):
         return result
     return wire.packed(result, f"the result of app {spec.name!r}")
 

@@ -52,6 +52,8 @@ SELF = -1
 """In a `Ref`: an earlier member of the same batch."""
 CONSTANT = -2
 """In a `Ref`: a value that travels with the payload."""
+# A batch whose results are larger than expected runs no further: they would all be kept together.
+_ENOUGH_BYTES = wire.LARGE_BYTES // 2
 
 
 class Ref(NamedTuple):
@@ -138,8 +140,9 @@ def run_batch(payload: bytes, *values: object) -> Box:
 
             return run_suspects(payload, order, values, entries, claims)
         begun_s = then_s = time.perf_counter()
+        total_bytes = 0
         for index, member in enumerate(order.members):
-            if then_s - begun_s > handback.LONG_S:
+            if then_s - begun_s > handback.LONG_S or total_bytes > _ENOUGH_BYTES:
                 break
             if claims is not None and not claims.begin(index, then_s):
                 break
@@ -150,7 +153,9 @@ def run_batch(payload: bytes, *values: object) -> Box:
             counts[which] += 1
             # How long a long call takes says little about the others: it counts as no more than long.
             seconds[which] += min(now_s - then_s, handback.LONG_S)
-            sizes[which] += size_bytes(entry)
+            size = size_bytes(entry)
+            sizes[which] += size
+            total_bytes += size
             then_s = now_s
     box = boxed(filled(order, entries), spent(), sum(sizes))
     news.keep(order.run, order.key, box)

@@ -21,6 +21,7 @@ from daskflow.errors import WorkerLost
 from daskflow.worker import wire
 from daskflow.worker.exceptions import ExceptionRecord, recorded
 from daskflow.worker.functions import FunctionSpec, load_function
+from daskflow.worker.outcome import Joined
 from daskflow.worker.running import Guard
 
 if TYPE_CHECKING:
@@ -138,7 +139,10 @@ def serve(descriptor: int) -> None:
         with Guard(key) as guard:
             function = load_function(spec)
             value = run_function(spec, function, args, kwargs, extras, guard)
-        result: object = wire.packed(value, f"the result of app {spec.name!r}")
+        is_joined = isinstance(value, Joined)
+        result: object = (
+            value if is_joined else wire.packed(value, f"the result of app {spec.name!r}")
+        )
     except BaseException as error:  # noqa: BLE001 # SystemExit and all travel as evidence
         result = recorded(error, skip_frames=2)
     sys.stdout.flush()

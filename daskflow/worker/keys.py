@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from hashlib import blake2b
 
+_INNER = 1 << 63
 _NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z_.]+")
 
 
@@ -22,6 +24,20 @@ def clean_name(name: str) -> str:
 def call_key(app_name: str, run: str, number: int) -> str:
     """Name the call `number` of the run."""
     return f"{clean_name(app_name)}-{run}{number:016x}"
+
+
+def inner_number(outer: int, attempt: int, place: int) -> int:
+    """Return the number of the call that a join body, in this attempt at call `outer`, made as `place`.
+
+    It has 64 bits, of which the highest is set, so that it is none of those that are counted.
+    """
+    digest = blake2b(f"{outer}.{attempt}.{place}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") | _INNER
+
+
+def is_inner(number: int) -> bool:
+    """Tell whether a call with this number was made by a join body."""
+    return number >= _INNER
 
 
 def batch_key(app_name: str, run: str, number: int) -> str:

@@ -8,10 +8,12 @@ from typing import ClassVar
 
 from jobqueue_sites.launchers.base import RANK_VARIABLE, Launch, in_parallel, option_words
 
-# sbatch hands its options on to srun in these. Of an exclusive node srun would give the step no more CPUs
-# than --cpus-per-task says (man srun, --exact), and of the GPUs those near one core.
-_UNSET = ("SLURM_CPUS_PER_TASK", "SRUN_CPUS_PER_TASK", "SLURM_GPU_BIND")
-_SRUN = f"env {' '.join(f'--unset={name}' for name in _UNSET)} srun"
+# srun takes options from these: from those of this job, and from what is left of another where the job was
+# submitted from within one. They would give the agents a part of the node, or end in a contradiction.
+_UNSET = (
+    "unset SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK SLURM_CPUS_PER_GPU SLURM_GPUS_PER_TASK "
+    "SLURM_NTASKS_PER_GPU SLURM_TRES_PER_TASK SLURM_GPU_BIND SLURM_THREADS_PER_CORE"
+)
 
 _OPTIONS = (
     "--export=ALL",  # also where the job was submitted with --export=NONE, which steps inherit
@@ -48,7 +50,7 @@ class SrunLauncher:
             "--ntasks-per-node=1",
         )
         overrides = option_words("overrides", self.overrides)
-        return f"{_SRUN} {shlex.join([*nodes, *_OPTIONS, *overrides, *launch.agent])}"
+        return f"{_UNSET}\nsrun {shlex.join([*nodes, *_OPTIONS, *overrides, *launch.agent])}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,4 +75,5 @@ class SrunMPILauncher:
     def line(self, launch: Launch) -> str:
         overrides = option_words("overrides", self.overrides)
         words = shlex.join(["--nodes=1", "--ntasks=1", *_OPTIONS, *overrides, *launch.agent])
-        return in_parallel(f"{RANK_VARIABLE}=$rank {_SRUN} --relative=$rank {words}", launch.nodes)
+        srun = f"{RANK_VARIABLE}=$rank srun --relative=$rank {words}"
+        return f"{_UNSET}\n{in_parallel(srun, launch.nodes)}"

@@ -99,16 +99,16 @@ SLURM = Case(
         exit_code=1,
     ),
     lists=Says(
-        stdout="70|COMPLETED|None|0|node[1-2]|\n"
-        "71|COMPLETING|None|0|node[1-2]|\n"
-        "69|FAILED|NonZeroExitCode|768|node1|\n"
-        "74|FAILED|JobLaunchFailure|9|node1|\n"
-        "72|PENDING|PartitionNodeLimit|0||\n"
-        "75|PENDING|(Nodes required for job are DOWN, DRAINED or reserved)|0||\n"
-        "73|PENDING|JobHeldUser|0||\n"
-        "76|CANCELLED|None|15|node[1-2]|\n"
-        "77|RUNNING|None|0|node[1-2,07],gpu3|\n"
-        "78|HIBERNATING|None|0|node1|\n"
+        stdout="70|COMPLETED|None|0|node[1-2]|vc|\n"
+        "71|COMPLETING|None|0|node[1-2]|vc|\n"
+        "69|FAILED|NonZeroExitCode|768|node1|vc|\n"
+        "74|FAILED|JobLaunchFailure|9|node1|vc|\n"
+        "72|PENDING|PartitionNodeLimit|0||vc|\n"
+        "75|PENDING|(Nodes required for job are DOWN, DRAINED or reserved)|0||vc|\n"
+        "73|PENDING|JobHeldUser|0||vc|\n"
+        "76|CANCELLED|None|15|node[1-2]|vc|\n"
+        "77|RUNNING|None|0|node[1-2,07],gpu3|vc|\n"
+        "78|HIBERNATING|None|0|node1|vc|\n"
     ),
     listed={
         "70": status(JobState.COMPLETED, "node1", "node2", exit_code=0),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
 import dask
 import pytest
+from distributed import get_worker
 
 import daskflow
 from daskflow import join_app, python_app
+from daskflow.futures.recording import process
+from daskflow.worker.keys import call_key, inner_number
+from daskflow.worker.outcome import REMOTE
 
 
 @python_app
@@ -243,3 +248,93 @@ def test_a_join_in_progress_says_so(kernel: Any) -> None:
     assert joined.task_status() == "recorded"
     assert joined.result() == 1
     assert joined.task_status() == "exec_done"
+
+
+@python_app(batch=True)
+def task_of_this(*_args: Any) -> Any:
+    return get_worker().get_current_task()
+
+
+@join_app(batch=True)
+def joined_task() -> Any:
+    return task_of_this()
+
+
+@python_app(batch=True)
+def with_own_task(value: Any) -> Any:
+    return value, get_worker().get_current_task()
+
+
+def test_what_needs_a_join_is_sent_with_the_call_that_its_body_returned(kernel: Any) -> None:
+    for _ in range(12):  # what the first calls in a process cost says nothing of the others
+        daskflow.gather([with_own_task(task_of_this()) for _ in range(4)])
+    inner, outer = with_own_task(joined_task()).result()
+    assert inner == outer
+
+
+def test_inner_calls_are_named_after_their_join_and_the_attempt_that_made_them(
+    kernel: Any,
+) -> None:
+    @join_app(retries=1)
+    def body(fails: bool, path: str) -> Any:
+        if fails and not Path(path).exists():
+            Path(path).write_text("once")
+            raise OSError("again")
+        return [same(1), fail("an inner call")]
+
+    def inner_key(joined: Any) -> str:
+        with pytest.raises(daskflow.JoinError) as caught:
+            joined.result()
+        return str(caught.value.path[0])
+
+    first, again = body(False, ""), body(True, str(Path(kernel.run_dir, "once")))
+    for joined, attempt in ((first, 1), (again, 2)):
+        number = inner_number(joined.call.number, attempt, 1)
+        assert inner_key(joined) == call_key("fail", process.run, number)
+
+
+def test_large_values_of_a_list_are_not_fetched_to_be_put_together(kernel: Any) -> None:
+    @join_app
+    def parts() -> Any:
+        return [same(bytes(2 * 2**20)), same(b"small")]
+
+    @python_app
+    def sizes(values: list[bytes]) -> list[int]:
+        return [len(value) for value in values]
+
+    joined = parts()
+    assert sizes(joined).result() == [2 * 2**20, 5]
+    assert joined.call.value is REMOTE
+    assert joined.result() == [bytes(2 * 2**20), b"small"]
+
+
+def test_an_isolated_join_runs_its_body_in_a_child_process(kernel: Any) -> None:
+    @join_app(isolate=True)
+    def body() -> Any:
+        return add(os.getpid() * 0, 2)
+
+    assert body().result() == 2
+
+
+def test_a_join_that_is_cancelled_while_it_waits_ends_what_needs_it(
+    kernel: Any, tmp_path: Path
+) -> None:
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+
+    @python_app
+    def waits(path: str) -> str:
+        return Path(path).read_text()
+
+    @join_app
+    def body(path: str) -> Any:
+        return waits(path)
+
+    joined = body(fifo)
+    after = same(joined)
+    daskflow.submit(after)
+    with Path(fifo).open("w"):  # once the inner call runs
+        assert joined.cancel()
+    with pytest.raises(daskflow.DependencyError) as caught:
+        after.result()
+    assert isinstance(caught.value.__cause__, CancelledError)

@@ -54,16 +54,19 @@ def need(program: str) -> None:
         pytest.skip(message)
 
 
-def jobs() -> list[str]:
-    """The jobs that have not ended (those that are just ending count as ended)."""
-    return run("squeue", "--noheader", "--states=PENDING,RUNNING,SUSPENDED", "--format=%i").split()
+def jobs(folder: Path) -> list[str]:
+    """The jobs that write into `folder` and have not ended (those just ending count as ended)."""
+    listed = run(
+        "squeue", "--noheader", "--states=PENDING,RUNNING,SUSPENDED", "--Format=JobID,STDOUT:1024"
+    )
+    fields = [line.split(maxsplit=1) for line in listed.splitlines()]
+    return [job_id for job_id, path in fields if path.startswith(str(folder))]
 
 
 @pytest.fixture(autouse=True)
-def _no_job_is_left(_slurm: None) -> Iterator[None]:
-    before = set(jobs())
+def _no_job_is_left(_slurm: None, tmp_path: Path) -> Iterator[None]:
     yield
-    left = set(jobs()) - before
+    left = jobs(tmp_path)
     if left:
         run("scancel", *left)
     assert not left

@@ -103,12 +103,11 @@ def test_leaving_the_kernel_ends_the_jobs(tmp_path: Path) -> None:
     with loaded(tmp_path) as kernel:
         kernel.clusters["cpu"].wait_for_blocks(2, timeout=60)
         mine = {block.job_id for block in kernel.clusters["cpu"].blocks}
-        assert mine <= set(jobs())
-    assert not mine & set(jobs())
+        assert mine == set(jobs(tmp_path))
+    assert not jobs(tmp_path)
 
 
 def test_a_killed_client_leaves_no_job_for_long(tmp_path: Path) -> None:
-    before = set(jobs())
     script = tmp_path / "script.py"
     script.write_text(
         "import time\n"
@@ -125,7 +124,7 @@ def test_a_killed_client_leaves_no_job_for_long(tmp_path: Path) -> None:
     assert client.stdout is not None
     with client.stdout:
         assert client.stdout.readline() == "up\n"
-        assert len(set(jobs()) - before) == 1
+        assert len(jobs(tmp_path)) == 1
         os.kill(client.pid, signal.SIGKILL)
         client.wait()
-    wait_until(lambda: not set(jobs()) - before, timeout_s=20)
+    wait_until(lambda: not jobs(tmp_path), timeout_s=20)

@@ -77,7 +77,14 @@ WORKER_INIT = f'{ALLOW_ROOT}export FROM_WORKER_INIT="it\'s here"'
 
 
 @pytest.mark.parametrize("name", SRUN)
-def test_srun_gives_each_agent_all_of_its_node(batch: Batch, name: str) -> None:
+def test_srun_gives_each_agent_all_of_its_node(
+    batch: Batch, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where the job is submitted from within another.
+    for option in ("CPUS_PER_TASK", "GPUS_PER_TASK", "NTASKS_PER_GPU", "NTASKS_PER_NODE", "NNODES"):
+        monkeypatch.setenv(f"SLURM_{option}", "1")
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "10")
+    monkeypatch.setenv("SLURM_CPU_BIND", "quiet,mask_cpu:0x1")
     job_id = batch.submit(
         nodes_per_block=2,
         cores_per_node=2,

@@ -1,12 +1,11 @@
-"""Jobs through ``qsub``, ``qstat`` and ``qdel``: those that Slurm has for scripts of PBS and Torque.
-
-They need a Slurm that was started with VC_PBS=1 (tests/slurm/machine/start.sh).
-"""
+"""Jobs through ``qsub``, ``qstat`` and ``qdel``: those that Slurm has for scripts of PBS and Torque."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,16 +14,31 @@ import pytest
 from jobqueue_sites import PBSProvider, Provider, SrunLauncher, SubmitRefused, TorqueProvider
 from jobqueue_sites.providers import BlockJob, JobState, JobStatus
 from tests.slurm.batch import TELL, ask, told, until
+from tests.slurm.conftest import MACHINE
+
+
+@pytest.fixture(scope="module", autouse=True)
+def commands() -> Iterator[None]:
+    """Two nodes of their own, whose jobs find the variables of PBS; installs the commands if need be."""
+    root = tempfile.mkdtemp(prefix="pbs")  # short, since sockets lie in it
+    env = {**os.environ, "VC_ROOT": root, "VC_PORT": "18700", "VC_NODES": "2", "VC_PBS": "1"}
+    env.pop("SLURM_CONF")
+    started = subprocess.run(
+        ["bash", str(MACHINE / "start.sh")], env=env, capture_output=True, text=True, check=False
+    )
+    try:
+        assert started.returncode == 0, started.stderr
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SLURM_CONF", f"{root}/etc/slurm.conf")
+            yield
+    finally:
+        subprocess.run(["bash", str(MACHINE / "stop.sh")], env=env, check=False)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that jobs are submitted from, where the commands of Slurm leave their output."""
-    if shutil.which("qsub") is None:
-        message = "qsub is missing (VC_PBS=1 bash tests/slurm/machine/start.sh installs it)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "agents").mkdir()
     return tmp_path

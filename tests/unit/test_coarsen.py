@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daskflow.graph.arguments import Foreign, Packed
 from daskflow.graph.call import AppSpec, Call, Options, State
 from daskflow.graph.coarsen import MOST_LIKE_CALLS, TARGET_S, coarsen
 from daskflow.graph.costs import Costs
+from daskflow.graph.lower import Bound
+from daskflow.worker.outcome import REMOTE
 
 
 def plain(*_args: Any) -> None:
@@ -28,8 +31,8 @@ def make_call(number: int, app: AppSpec, *parents: Call) -> Call:
 
 
 def grouped(calls: list[Call], costs: Costs | None = None, **settings: Any) -> list[list[Call]]:
-    slots = settings.pop("slots", 2)
-    return coarsen(calls, costs or Costs(), slots, [None] * len(calls), **settings)
+    shares = 2 * settings.pop("slots", 2)
+    return coarsen(calls, costs or Costs(), shares, [None] * len(calls), **settings)
 
 
 def costing(**seconds: float) -> Costs:
@@ -155,3 +158,64 @@ def test_one_long_call_says_little_about_an_app_that_has_run_a_thousand_cheap_on
     for _ in range(50):
         costs.observe({"app": (1, 0.1, 0)})
     assert len(grouped(calls, costs)) == 100, "but fifty do"
+
+
+def test_a_call_does_not_wait_for_long_calls_that_only_others_need() -> None:
+    slow, quick = make_app("slow"), make_app("quick")
+    first = [make_call(i, slow) for i in range(6)]
+    after = [make_call(10 + i, quick, parent) for i, parent in enumerate(first)]
+    groups = grouped(first + after, costing(slow=1.0, quick=1e-6))
+    assert [group for group in groups if group[0].app is quick] == [[call] for call in after]
+
+
+def test_calls_that_need_the_same_long_call_share_a_task() -> None:
+    slow, quick = make_app("slow"), make_app("quick")
+    long = make_call(0, slow)
+    after = [make_call(1 + i, quick, long) for i in range(6)]
+    assert grouped([long, *after], costing(slow=1.0, quick=1e-6), slots=0) == [[long], after]
+
+
+def test_large_values_are_not_brought_together_for_calls_that_take_one_each() -> None:
+    make, use = make_app("make"), make_app("use")
+    costs = Costs()
+    costs.observe({"make": (1, 1e-3, 2**28), "use": (1, 1e-6, 8)})
+    made = [make_call(i, make) for i in range(8)]
+    used = [make_call(10 + i, use, parent) for i, parent in enumerate(made)]
+    groups = grouped(made + used, costs)
+    assert all(len(group) <= 2 for group in groups)
+    for parent in made:  # they have ended, and stay where they are
+        parent.state, parent.value = State.DONE, REMOTE
+    assert [len(group) for group in grouped(used, costs)] == [1] * 8
+
+
+def test_calls_that_take_different_tasks_of_others_do_not_wait_for_each_other() -> None:
+    app = make_app()
+
+    def taking(number: int, key: str | None) -> Call:
+        foreign = Foreign(object())
+        foreign.resolved = Bound(key=key)
+        call = make_call(number, app)
+        call.args = Packed(b"", (foreign,))
+        return call
+
+    calls = [taking(0, "a"), taking(1, "b"), taking(2, "a"), taking(3, None), taking(4, None)]
+    groups = grouped(calls, slots=0)
+    assert groups == [[calls[0], calls[2]], [calls[1]], [calls[3], calls[4]]]
+
+
+def test_what_follows_from_a_full_batch_rides_along() -> None:
+    cheap = make_app()
+    some = [make_call(i, cheap) for i in range(20)]
+    after = [make_call(100 + i, cheap, parent) for i, parent in enumerate(some)]
+    groups = grouped(some + after, costing(app=TARGET_S / 5), slots=0)
+    for group in groups:
+        firsts = {call.number for call in group if call.number < 100}
+        assert {call.number - 100 for call in group if call.number >= 100} == firsts
+
+
+def test_what_needs_a_join_whose_body_has_returned_joins_the_batch_of_the_inner_call() -> None:
+    app = make_app()
+    inner, joined = make_call(0, app), make_call(1, app)
+    joined.state, joined.value = State.JOINING, inner
+    after = make_call(2, app, joined)
+    assert grouped([inner, after]) == [[inner, after]]

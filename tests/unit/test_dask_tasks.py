@@ -79,11 +79,10 @@ def test_what_is_done_to_dask_for_the_order_ends_with_it() -> None:
 
 
 def test_bindings_are_found_in_graphs_of_others() -> None:
-    first = double(1)
-    delayed = dask.delayed(abs)(double(first))
-    found = {binding.key for binding in tasks.bindings_in(delayed.dask)}
-    assert first.key in found
-    assert len(found) == 2
+    direct = double(double(1))
+    delayed = dask.delayed(abs)(direct)
+    assert [binding.key for binding in tasks.bindings_in(delayed.dask)] == [direct.key]
+    assert direct.key in {binding.key for binding in tasks.bindings_in(dict(delayed.dask))}
     assert not tasks.bindings_in({"x": tasks.data("x", 1), "y": tasks.task("y", abs, TaskRef("x"))})
 
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from jobqueue_sites.errors import SettingsError
 from jobqueue_sites.providers import body, checks
 from jobqueue_sites.providers.base import BlockJob
 from jobqueue_sites.units import memory_text, walltime_minutes_text, walltime_s
@@ -33,7 +34,7 @@ def script(provider: LSFProvider, job: BlockJob) -> str:
 def _directives(provider: LSFProvider, job: BlockJob) -> Sequence[str]:
     memory = provider.mem_per_node
     options = [
-        ("-J", job.name),
+        ("-J", body.job_name(job.name, longest=100)),  # brackets would make an array
         ("-o", _file_name(job.stdout)),
         ("-e", _file_name(job.stderr)),
         ("-q", provider.queue),
@@ -59,5 +60,7 @@ def _nodes(provider: LSFProvider) -> list[tuple[str, str]]:
 
 
 def _file_name(path: str) -> str:
-    """Return the path as bsub takes it, which replaces %J and %I."""
-    return path.replace("%", "%%")
+    """Return the path, in which bsub replaces %J and %I."""
+    if "%" in path:
+        raise SettingsError(f"the file {path!r} cannot be a job's: LSF takes no %")
+    return path

@@ -25,7 +25,8 @@ class PBSProvider(Provider):
     account, queue
         As qsub takes them.
     cpus_per_node
-        The ``ncpus`` of each chunk, at many sites hardware threads; the same as `cores_per_node`.
+        The ``ncpus`` of each chunk, at many sites hardware threads; the same as `cores_per_node`. None:
+        what the server gives, which may be one.
     select_options
         Further resources of each chunk, such as ``"ngpus=4"``.
     place

@@ -51,8 +51,8 @@ def _directives(provider: PBSProvider, job: BlockJob) -> Sequence[str]:
     options = [
         ("-S", "/bin/bash"),
         ("-N", body.job_name(job.name, longest=230)),
-        ("-o", _file_name(job.stdout)),
-        ("-e", _file_name(job.stderr)),
+        ("-o", file_name(job.stdout)),
+        ("-e", file_name(job.stderr)),
         *((name, value) for name, value in _DEFAULTS if not _have(users, name)),
         ("-A", provider.account),
         ("-q", provider.queue),
@@ -76,7 +76,7 @@ def _select(provider: PBSProvider) -> str:
     return ":".join(chunk)
 
 
-def _file_name(path: str) -> str:
+def file_name(path: str) -> str:
     """Return the path, for which qsub takes what is before a colon as a host."""
     if ":" in path:
         raise SettingsError(f"the file {path!r} cannot be a job's: PBS takes no path with a colon")

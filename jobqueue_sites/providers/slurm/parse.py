@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from jobqueue_sites.errors import SubmitRefused, UnreadableAnswer
 from jobqueue_sites.providers.base import Answer, JobState, JobStatus, failed
 
-SQUEUE_FIELDS = "JobID:|,State:|,Reason:|,exit_code:|,NodeList:|"
+SQUEUE_FIELDS = "JobID:|,State:|,Reason:|,exit_code:|,NodeList:|,Cluster:|"
 SACCT_FIELDS = "State,ExitCode,NodeList"
 
 _STATES = {
@@ -100,27 +100,30 @@ def _refusal(answer: Answer) -> str:
     return str(errors[-1]) if errors else answer.stderr.strip() or f"exit code {answer.exit_code}"
 
 
-def listed(answer: Answer) -> dict[str, JobStatus]:
-    """Return the jobs that ``squeue`` lists; it answers an error if it knows none of them."""
+def listed(answer: Answer, *, has_clusters: bool = False) -> dict[str, JobStatus]:
+    """Return the jobs that ``squeue`` lists; it answers an error if it knows none of them.
+
+    Parameters
+    ----------
+    has_clusters
+        Whether jobs are named with their clusters, as ``sbatch --clusters`` does.
+    """
     if answer.exit_code != 0:
         if "Invalid job id specified" in answer.stderr:
             return {}
         raise failed(answer)
     jobs = {}
-    cluster = ""
     for line in answer.stdout.splitlines():
-        if line.startswith("CLUSTER: "):
-            cluster = f";{line.removeprefix('CLUSTER: ').strip()}"
-            continue
         if not line.strip():
             continue
-        fields = line.strip().split("|")
-        if len(fields) != 6 or not fields[0].strip().isdigit():
+        fields = [field.strip() for field in line.split("|")]
+        if len(fields) != 7 or not fields[0].isdigit():
             raise failed(
                 answer, f"squeue answered a line that is no job: {line!r}", UnreadableAnswer
             )
-        job_id, state, reason, exit_code, nodes = (field.strip() for field in fields[:5])
-        jobs[job_id + cluster] = _status(state, reason, _wait_status(exit_code), nodes)
+        number, state, reason, exit_code, nodes, cluster = fields[:6]
+        job_id = f"{number};{cluster}" if has_clusters else number
+        jobs[job_id] = _status(state, reason, _wait_status(exit_code), nodes)
     return jobs
 
 

@@ -74,7 +74,10 @@ class SlurmProvider(Provider):
     def query(self, job_ids: Sequence[str]) -> Command[Mapping[str, JobStatus]]:
         jobs = ",".join(_number(job_id) for job_id in job_ids)
         argv = ("squeue", "--noheader", "--states=all", f"--Format={parse.SQUEUE_FIELDS}")
-        return Command((*argv, *self._on_clusters(self.clusters), f"--jobs={jobs}"), parse.listed)
+        return Command(
+            (*argv, *self._on_clusters(self.clusters), f"--jobs={jobs}"),
+            partial(parse.listed, has_clusters=self.clusters is not None),
+        )
 
     def find(self, job_id: str) -> Sequence[Command[JobStatus | None]]:
         on = self._on_clusters(_cluster(job_id))

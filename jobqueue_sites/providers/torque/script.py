@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jobqueue_sites.providers import body, checks
 from jobqueue_sites.providers.base import BlockJob
+from jobqueue_sites.providers.pbs.script import file_name
 from jobqueue_sites.units import memory_text, walltime_s, walltime_text
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def _directives(provider: TorqueProvider, job: BlockJob) -> Sequence[str]:
     options = [
         ("-S", "/bin/bash"),
         ("-N", body.job_name(job.name, longest=15)),
-        ("-o", job.stdout),
-        ("-e", job.stderr),
+        ("-o", file_name(job.stdout)),
+        ("-e", file_name(job.stderr)),
         ("-r", "n"),  # a block that is lost is replaced by another, under another name
         ("-m", "n"),  # no mail for each block that is cancelled
         ("-A", provider.account),

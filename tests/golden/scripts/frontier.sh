@@ -15,4 +15,5 @@
 
 # when the job is ended, the script waits for the agents
 trap : TERM
-env --unset=SLURM_CPUS_PER_TASK --unset=SRUN_CPUS_PER_TASK --unset=SLURM_GPU_BIND srun --nodes=8 --ntasks=8 --ntasks-per-node=1 --export=ALL --cpu-bind=none --mem=0 --overlap --mpi=none --kill-on-bad-exit=0 --wait=0 /env/bin/python -m jobqueue_sites.agent tls://10.0.0.1:8786 --name gpu-0
+unset SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK SLURM_CPUS_PER_GPU SLURM_GPUS_PER_TASK SLURM_NTASKS_PER_GPU SLURM_TRES_PER_TASK SLURM_GPU_BIND SLURM_THREADS_PER_CORE
+srun --nodes=8 --ntasks=8 --ntasks-per-node=1 --export=ALL --cpu-bind=none --mem=0 --overlap --mpi=none --kill-on-bad-exit=0 --wait=0 /env/bin/python -m jobqueue_sites.agent tls://10.0.0.1:8786 --name gpu-0

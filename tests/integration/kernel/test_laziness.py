@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 
 import daskflow
@@ -29,6 +31,12 @@ def total(values: list[int]) -> int:
 def told(started: str) -> str:
     Path(started).write_text(".")
     return "ran"
+
+
+def ended(value: int) -> concurrent.futures.Future[int]:
+    future: concurrent.futures.Future[int] = concurrent.futures.Future()
+    future.set_result(value)
+    return future
 
 
 @pytest.fixture
@@ -112,6 +120,24 @@ def test_never_more_tasks_are_in_flight_than_allowed(threads: Configs) -> None:
         for future in futures:
             future.add_done_callback(lambda _: look(kernel))
         assert daskflow.gather(futures) == list(range(1, 301))
+    assert 1 <= most <= 7
+
+
+@pytest.mark.parametrize("source", [ended, dask.delayed(int)], ids=["futures", "collections"])
+def test_calls_with_arguments_of_others_keep_the_window_too(
+    source: Callable[[int], Any], threads: Configs
+) -> None:
+    most = 0
+
+    def look(kernel: Any) -> None:
+        nonlocal most
+        most = max(most, len(kernel._dispatcher.outstanding))
+
+    with daskflow.load(threads(max_in_flight=7, batch=False)) as kernel:
+        futures = [add(source(x)) for x in range(60)]
+        for future in futures:
+            future.add_done_callback(lambda _: look(kernel))
+        assert daskflow.gather(futures) == list(range(1, 61))
     assert 1 <= most <= 7
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -75,3 +77,43 @@ def test_small_outcomes_come_as_news_and_large_ones_are_fetched(kernel: Any) -> 
     assert same("again").result() == "again"
     after = kernel.client.get_events(NEWS_TOPIC + process.run)
     assert len(after) == len(news) + 1
+
+
+@python_app
+def zeros(length: int) -> Any:
+    import numpy as np
+
+    return np.zeros(length)
+
+
+@python_app
+def length_of(values: Any) -> int:
+    return len(values)
+
+
+def bytes_kept(dask_worker: Any) -> int:
+    return sum(value.__sizeof__() for value in dask_worker.data.values())
+
+
+def test_a_large_value_leaves_its_worker_once_nobody_can_ask_for_it(kernel: Any) -> None:
+    """Not only when the garbage collector finds a cycle."""
+    gc.disable()
+    try:
+        array = zeros(200_000)
+        for _ in range(3):
+            array = same(array)
+        length = length_of(array)
+        assert length.result() == 200_000
+        until(lambda: sum(kernel.client.run(bytes_kept).values()) < 2_000_000)
+        assert len(array.result()) == 200_000
+        del array
+        until(lambda: sum(kernel.client.run(bytes_kept).values()) < 200_000)
+    finally:
+        gc.enable()
+
+
+def until(is_so: Callable[[], bool], within_s: float = 20) -> None:
+    end_s = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < end_s, "it did not come to that"
+        time.sleep(0.02)

@@ -26,8 +26,8 @@ STATES = {
 }
 
 
-def listed(*lines: str) -> dict[str, JobStatus]:
-    command = SlurmProvider().query(["1"])
+def listed(*lines: str, clusters: str | None = None) -> dict[str, JobStatus]:
+    command = SlurmProvider(clusters=clusters).query(["1"])
     answer = Answer(argv=command.argv, exit_code=0, stdout="\n".join(lines) + "\n", stderr="")
     return dict(command.read(answer))
 
@@ -37,7 +37,7 @@ def listed(*lines: str) -> dict[str, JobStatus]:
     [(word, state) for state, words in STATES.items() for word in words.split()],
 )
 def test_every_state_of_slurm_is_known(word: str, state: JobState) -> None:
-    status = listed(f"1|{word}|None|0|node1|")["1"]
+    status = listed(f"1|{word}|None|0|node1|vc|")["1"]
     assert status.state is state
     assert "Slurm says" not in status.reason
 
@@ -53,7 +53,7 @@ def test_every_state_of_slurm_is_known(word: str, state: JobState) -> None:
     ],
 )
 def test_a_reason_tells_held_jobs_from_waiting_ones(reason: str, state: JobState) -> None:
-    assert listed(f"1|PENDING|{reason}|0||")["1"] == JobStatus(state=state, reason=reason)
+    assert listed(f"1|PENDING|{reason}|0||vc|")["1"] == JobStatus(state=state, reason=reason)
 
 
 @pytest.mark.parametrize(
@@ -61,21 +61,19 @@ def test_a_reason_tells_held_jobs_from_waiting_ones(reason: str, state: JobState
     [("0", 0), ("768", 3), ("9", -9), ("139", -11), ("3:0", 3), ("0:15", -15), ("", None)],
 )
 def test_an_exit_code_is_read_in_each_of_its_forms(exit_code: str, expected: int | None) -> None:
-    assert listed(f"1|FAILED|None|{exit_code}|node1|")["1"].exit_code == expected
+    assert listed(f"1|FAILED|None|{exit_code}|node1|vc|")["1"].exit_code == expected
 
 
 def test_what_the_word_of_a_state_says_is_the_reason() -> None:
-    assert listed("1|SUSPENDED|None|0|node1|")["1"].reason == "SUSPENDED"
-    assert listed("1|CONFIGURING|Prolog|0|node1|")["1"].reason == "CONFIGURING: Prolog"
+    assert listed("1|SUSPENDED|None|0|node1|vc|")["1"].reason == "SUSPENDED"
+    assert listed("1|CONFIGURING|Prolog|0|node1|vc|")["1"].reason == "CONFIGURING: Prolog"
 
 
 def test_jobs_of_several_clusters_are_told_apart() -> None:
     provider = SlurmProvider(clusters="east,west")
     query = provider.query(["1;east", "1;west"])
     assert query.argv[-2:] == ("--clusters=east,west", "--jobs=1,1")
-    found = listed(
-        "CLUSTER: east", "1|RUNNING|None|0|e1|", "CLUSTER: west", "1|FAILED|None|256|w1|"
-    )
+    found = listed("1|RUNNING|None|0|e1|east|", "1|FAILED|None|256|w1|west|", clusters="east,west")
     assert {job_id: status.state for job_id, status in found.items()} == {
         "1;east": JobState.RUNNING,
         "1;west": JobState.FAILED,

@@ -1,0 +1,178 @@
+"""Sending: calls become batches, batches one graph, and the graph goes to the scheduler.
+
+::
+
+    calls ──coarsen──► groups ──lower──► tasks, a layer for each placement ──client.get──► futures
+                          │        │
+                          ▼        ▼ a call that cannot be lowered: found out by sending each alone
+               beyond the window: left
+"""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakSet
+
+import dask
+from dask.typing import Key
+
+from daskflow.futures.recording import process
+from daskflow.graph import tasks
+from daskflow.graph.call import Call, State
+from daskflow.graph.coarsen import SHARES, coarsen
+from daskflow.graph.costs import Costs
+from daskflow.graph.lower import Batch, NotOnItsWay, annotations_of, lower_batch, new_batch
+from daskflow.graph.specs import SpecMaker
+from daskflow.kernel.placing import Placing
+from daskflow.worker import wire
+from daskflow.worker.keys import literal_key
+
+logger = logging.getLogger("daskflow.kernel")
+
+
+@dataclass(slots=True)
+class Sent:
+    """What became of calls that were to be sent.
+
+    Those in `left` are to be sent another time; those in `failed` cannot be, with the reason.
+    """
+
+    batches: list[Batch] = field(default_factory=list)
+    left: list[Call] = field(default_factory=list)
+    failed: list[tuple[Call, Exception]] = field(default_factory=list)
+
+
+class Sender:
+    """Sends calls to the scheduler of `client`. Needs a lock around it.
+
+    Attributes
+    ----------
+    outstanding
+        The batches on the scheduler, by key.
+    costs
+        What calls of each app cost.
+    alone
+        Calls that must not share a task.
+    suspects
+        Calls that may have killed a worker; they share tasks with each other only.
+    calls_per_task
+        How many calls a batch had when some were sent last.
+    """
+
+    def __init__(self, client: Any, placing: Placing, default_batch: bool | int):
+        self.outstanding: dict[str, Batch] = {}
+        self.costs = Costs()
+        self.alone: WeakSet[Call] = WeakSet()
+        self.suspects: WeakSet[Call] = WeakSet()
+        self.calls_per_task = 1.0
+        self._client = client
+        self._placing = placing
+        self._default_batch = default_batch
+        self._batch_numbers = itertools.count()
+        # Calls are told what their own annotations are, not by those around whoever sends them.
+        self._context = contextvars.Context()
+
+    def send(self, calls: Sequence[Call], specs: SpecMaker, most_tasks: int | None = None) -> Sent:
+        """Send calls, parents first, as at most `most_tasks` batches."""
+        sent = Sent()
+        if not calls:
+            return sent
+        labels = [self._placing.label_for(call) for call in calls]
+        groups = coarsen(
+            calls,
+            self.costs,
+            SHARES * self._placing.slots - len(self.outstanding),
+            labels,
+            alone=self.alone or (),
+            suspects=self.suspects or (),
+            default_batch=self._default_batch,
+        )
+        self.calls_per_task = len(calls) / len(groups)
+        label_of = dict(zip(calls, labels, strict=True))
+        layers: dict[Any, tuple[dict[Key, Any], Any]] = {}
+        left: list[Call] = []
+        for group in groups[most_tasks:] if most_tasks is not None else ():
+            left += group
+        for group in groups[:most_tasks]:
+            label = label_of[group[0]]
+            batch = new_batch(process.run, next(self._batch_numbers), group, label)
+            batch.is_suspect = group[0] in self.suspects
+            task = self._lowered(batch, specs, left, sent)
+            if task is None:
+                continue
+            known = (batch.options.placement, label)
+            if known not in layers:
+                layers[known] = {}, annotations_of(batch.options, label)
+            layers[known][0][batch.key] = task
+            sent.batches.append(batch)
+        self._submit(sent.batches, list(layers.values()))
+        self._leave(left, calls, label_of, sent)
+        return sent
+
+    def ended(self, batch: Batch) -> None:
+        """Note that a batch is no longer on the scheduler, or is about to be so."""
+        if self.outstanding.pop(batch.key, None) is not None:
+            self._placing.ended(batch.calls[0])
+            self._placing.left(batch.label, len(batch.calls))
+
+    def _lowered(self, batch: Batch, specs: SpecMaker, left: list[Call], sent: Sent) -> Any | None:
+        try:
+            return lower_batch(batch, process.run, specs)
+        except NotOnItsWay:  # an argument was in a batch that could not be lowered
+            left += batch.calls
+        except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
+            if len(batch.calls) > 1:
+                self.alone.update(batch.calls)
+                left += batch.calls
+            else:
+                sent.failed.append((batch.calls[0], error))
+        for call in batch.calls:
+            call.batch = None
+        return None
+
+    def _leave(
+        self,
+        left: Sequence[Call],
+        calls: Sequence[Call],
+        label_of: dict[Call, str | None],
+        sent: Sent,
+    ) -> None:
+        """Note in `sent` what was left, in the order in which it came."""
+        for call in itertools.chain(left, (failed for failed, _ in sent.failed)):
+            self._placing.left(label_of[call])
+        if left:
+            for call in left:
+                if call.state is State.SUBMITTED:
+                    call.state = State.RECORDED
+            sent.left = [call for call in calls if call.state is State.RECORDED]
+
+    def _submit(self, batches: Sequence[Batch], layers: list[tuple[Any, Any]]) -> None:
+        if not batches:
+            return
+        new_literals: dict[Key, Any] = {}
+        for literal in (literal for batch in batches for literal in batch.literals):
+            if literal.remote is None:
+                key = literal_key(process.run, literal.number)
+                new_literals[key] = tasks.data(key, wire.Pickled(literal.data))
+        keys = [batch.key for batch in batches]
+        futures = self.get([*layers, (new_literals, {})], [*keys, *new_literals])
+        for literal in (literal for batch in batches for literal in batch.literals):
+            if literal.remote is None:
+                literal.remote = futures[literal_key(process.run, literal.number)]
+        for batch in batches:
+            batch.future = futures[batch.key]
+            self.outstanding[batch.key] = batch
+            self._placing.sent(batch.calls[0])
+        logger.debug("submitted %d tasks", len(batches))
+
+    def get(self, layers: Iterable[tuple[Any, Any]], keys: list[Any]) -> dict[Any, Any]:
+        """Send a graph, given as layers of (tasks, annotations), and return the futures of `keys`."""
+        graph = tasks.high_level_graph(layers)
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+            found = self._context.run(self._client.get, graph, keys, sync=False)
+        return dict(zip(keys, found, strict=True))
