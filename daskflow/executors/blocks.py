@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import math
 import os
@@ -18,7 +20,7 @@ from jobqueue_sites.address import ANY, listening_host
 from jobqueue_sites.errors import BlocksFailed as SiteFailed
 from jobqueue_sites.errors import SettingsError
 from jobqueue_sites.launchers import Launcher
-from jobqueue_sites.pinning.layout import NodeLayout
+from jobqueue_sites.pinning.layout import Affinity, NodeLayout
 from jobqueue_sites.pinning.plan import workers_per_node
 from jobqueue_sites.providers.base import Provider
 from jobqueue_sites.settings import ClusterSettings
@@ -117,10 +119,13 @@ max_workers_per_node, threads_per_worker, reserved_cpus
 
     @property
     def offers(self) -> Mapping[str, float]:
-        """What its workers have; as many cores as anyone asks for, since nodes are not known yet."""
-        has_accelerators = self.available_accelerators not in ((), [], 0)
-        accelerators = {"GPU": math.inf} if has_accelerators else {}
-        return {"cores": math.inf, **accelerators, **self.resources}
+        """What its workers have; if pinned, as many cores as anyone asks for: no node is known yet."""
+        layout = self._layout()
+        cores = {} if layout.affinity is Affinity.NONE else {"cores": math.inf}
+        names = layout.accelerator_names
+        most = 1 if names is None else max(map(len, names), default=0)
+        accelerators = {"GPU": most} if layout.available_accelerators else {}
+        return {**cores, **accelerators, **self.resources}
 
     @property
     def slots(self) -> int:
@@ -162,7 +167,7 @@ max_workers_per_node, threads_per_worker, reserved_cpus
             dask_config={"distributed.worker.daemon": False},
             demand=lambda: session.demand(self.label),
             on_failure=lambda failure: session.on_failure(self.label, self._failed(failure)),
-            on_waiting=session.on_waiting,
+            on_waiting=lambda why: session.on_waiting(f"{self.label}: {why}"),
         )
 
         async def start() -> BlockCluster:
@@ -172,9 +177,19 @@ max_workers_per_node, threads_per_worker, reserved_cpus
             cluster.shutdown_on_close = False  # the kernel closes it
             return await cluster
 
-        cluster = client.sync(start)
-        session.clusters[self.label] = cluster
-        return lambda: client.sync(cluster.close, callback_timeout=_CLOSE_TIMEOUT_S)
+        starting = asyncio.run_coroutine_threadsafe(start(), client.loop.asyncio_loop)
+
+        def close() -> None:
+            cluster = starting.result(_CLOSE_TIMEOUT_S)
+            client.sync(cluster.close, callback_timeout=_CLOSE_TIMEOUT_S)
+
+        try:
+            session.clusters[self.label] = starting.result()
+        except BaseException:
+            with contextlib.suppress(Exception):
+                close()  # Ctrl-C does not reach its loop: it starts all the same
+            raise
+        return close
 
     # ---- inside -----------------------------------------------------------------------------
 

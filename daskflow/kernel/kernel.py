@@ -93,6 +93,14 @@ class DataFlowKernel:
         except BaseException:
             self._stop_log()
             raise
+        try:
+            self._open(config)
+        except BaseException:  # such as Ctrl-C
+            self._session.close()
+            self._stop_log()
+            raise
+
+    def _open(self, config: Config) -> None:
         self.client = self._session.client
         rules = RetryRules(as_retry(config.retries), config.retry_handler)
         self._failures = UnaskedFailures()
