@@ -8,6 +8,7 @@ few for each slot are on the scheduler.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -127,7 +128,15 @@ class Placing:
 def _check_resources(call: Call, offers: Sequence[dict[str, float]]) -> None:
     wanted = call.options.resources
     if not any(all(offer.get(k, 0) >= v for k, v in wanted.items()) for offer in offers):
+        has = " or ".join(sorted({_in_words(offer) for offer in offers}))
         raise InvalidResourceSpecification(
             f"app {call.app.name!r} asks for resources {dict(wanted)!r}; "
-            f"no worker of its executors has them: they have {offers!r}"
+            f"no worker of its executors has them: each has {has}"
         )
+
+
+def _in_words(offer: Mapping[str, float]) -> str:
+    amounts = (
+        name if amount == math.inf else f"{name}: {amount:g}" for name, amount in offer.items()
+    )
+    return ", ".join(amounts) or "none"

@@ -12,14 +12,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import pickle
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from daskflow.errors import ExecutorError
 from daskflow.executors import LocalExecutor
 from daskflow.executors.base import Executor
-from daskflow.futures.recording import process
+from daskflow.futures.recording import process, warn
 from daskflow.kernel.collector import Collector
 from daskflow.kernel.completions import Completions
 from daskflow.kernel.opening import OpenSession
@@ -85,4 +84,4 @@ def tell_of_waiting(why: str) -> None:
     """Tell the user why nothing runs yet; a thread of Dask's loop calls this."""
     logger.warning("no worker yet: %s", why)
     with contextlib.suppress(UserWarning):  # where warnings are errors: they are none of Dask's
-        warnings.warn(f"calls wait, and no worker is there yet: {why}", UserWarning, stacklevel=2)
+        warn(f"calls wait, and no worker is there yet: {why}", UserWarning)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -266,3 +267,38 @@ def test_help_is_shown_where_no_command_is_given(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "Commands:" in done.stdout
     assert run(tmp_path, "run", "--help").returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_script_cancels_its_calls(
+    tmp_path: Path, config: str, number: signal.Signals
+) -> None:
+    write(
+        tmp_path,
+        "script.py",
+        """
+import time
+from daskflow import python_app
+
+@python_app
+def long():
+    print("started", flush=True)
+    time.sleep(60)
+
+long().result()
+""",
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-m", "daskflow", "run", "--config", config, "script.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == "started\n"
+    started.send_signal(number)
+    _out, err = started.communicate(timeout=60)
+    assert started.returncode == 128 + number
+    assert "daskflow:0: RuntimeWarning: daskflow: 1 call was recorded and never run" in err
+    assert err.endswith(f"daskflow: ended by {number.name}\n")
