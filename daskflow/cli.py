@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import builtins
 import math
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import click
 
@@ -136,8 +138,9 @@ def run_script(script: Path, arguments: Sequence[str], config: Path | None) -> i
 
     An exception that it does not catch is shown with its own traceback; then calls that have not
     ended are cancelled. Interpreter-wide state (``sys.argv``, ``sys.path``, ``__main__``) is the
-    script's from here on.
+    script's from here on. SIGTERM and SIGHUP end it as Ctrl-C does, so that no job is left behind.
     """
+    _catch_ends()
     from daskflow import load  # slow to import
 
     module = ModuleType("__main__")
@@ -164,6 +167,23 @@ def run_script(script: Path, arguments: Sequence[str], config: Path | None) -> i
         else:
             exit_code = 0
     return exit_code
+
+
+class _Ended(KeyboardInterrupt):
+    """A signal that ends the script, so that it can cancel its calls and jobs first."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+def _catch_ends() -> None:
+    def end(number: int, _frame: object) -> NoReturn:
+        raise _Ended(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # else somebody, such as nohup, has said
+            signal.signal(number, end)
 
 
 def _show_failure() -> int:
@@ -204,7 +224,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _complain(f"daskflow: {error.format_message()}", error.exit_code)
     except DaskflowError as error:
         return _complain(f"daskflow: {type(error).__name__}: {error}", 1)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        end = error.__cause__ if isinstance(error, click.Abort) else error
+        if isinstance(end, _Ended):
+            return _complain(
+                f"daskflow: ended by {signal.Signals(end.number).name}", 128 + end.number
+            )
         return _complain("daskflow: interrupted", 130)
     return result if isinstance(result, int) else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import tomllib
 from collections.abc import Callable, Sequence
@@ -139,11 +140,11 @@ class Config:
 def _checked_executors(executors: Any) -> tuple[Executor, ...]:
     if isinstance(executors, Executor) or not isinstance(executors, Sequence) or not executors:
         raise ConfigurationError(
-            f"executors={executors!r}: must be a list of at least one executor"
+            f"executors={_brief(executors)}: must be a list of at least one executor"
         )
     for executor in executors:
         if not isinstance(executor, Executor):
-            raise ConfigurationError(f"executors: {executor!r} is no executor")
+            raise ConfigurationError(f"executors: {_brief(executor)} is no executor")
     labels = [executor.label for executor in executors]
     for label in labels:
         if labels.count(label) > 1:
@@ -153,6 +154,11 @@ def _checked_executors(executors: Any) -> tuple[Executor, ...]:
     if sum(isinstance(executor, ExistingExecutor) for executor in executors) > 1:
         raise ConfigurationError("executors: only one ExistingExecutor can bring the scheduler")
     return tuple(executors)
+
+
+def _brief(value: object) -> str:
+    """Return what names a value; settings are told from others by their class alone."""
+    return f"{type(value).__name__}(...)" if dataclasses.is_dataclass(value) else repr(value)
 
 
 def _executors_from(tables: Any) -> list[Any]:
@@ -176,7 +182,10 @@ def _executor_from(table: Any) -> Any:
         return _block_executor_from({k: v for k, v in table.items() if k != "kind"})
     if kind not in _EXECUTOR_KINDS:
         allowed = ", ".join(map(repr, [*_EXECUTOR_KINDS, "blocks", "existing"]))
-        raise ConfigurationError(f"[[executors]] kind = {kind!r}: must be one of {allowed}")
+        raise ConfigurationError(
+            f"[[executors]] kind = {kind!r}: must be one of {allowed}; batch systems are the kinds of "
+            "[executors.provider], in one of kind 'blocks'"
+        )
     return _made(
         _EXECUTOR_KINDS[kind], "[[executors]]", {k: v for k, v in table.items() if k != "kind"}
     )
@@ -202,7 +211,9 @@ def _made(cls: type[Any], where: str, settings: dict[str, Any]) -> Any:
     allowed = {f.name for f in dataclasses.fields(cls)}
     for name in settings:
         if name not in allowed:
+            close = difflib.get_close_matches(name, allowed, 1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise ConfigurationError(
-                f"{where}: unknown key {name!r}; allowed are {', '.join(sorted(allowed))}"
+                f"{where}: unknown key {name!r}{hint}; allowed are {', '.join(sorted(allowed))}"
             )
     return cls(**settings)

@@ -9,7 +9,7 @@ release = installed_version("daskflow")
 version = release
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "explanation/measured"]
 html_theme = "furo"
 html_title = f"daskflow {release}"
 

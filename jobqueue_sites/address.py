@@ -47,15 +47,35 @@ def listening_host(host: str | None, interface: str | None, *, encrypted: bool) 
     kept out by certificates; otherwise the first one.
     """
     if host is not None:
-        return host
+        return _own(host, "host")
     if interface is not None:
         return address_of_interface(interface)
     import dask.config
 
     configured = dask.config.get("jobqueue-sites.host", None)
     if configured is not None:
-        return str(configured)
+        return _own(str(configured), "jobqueue-sites.host")
     return ANY if encrypted else own_addresses()[0]
+
+
+def _own(host: str, said: str) -> str:
+    """Return `host` if something can listen on it here."""
+    why = ""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, 0, type=socket.SOCK_STREAM
+        ):
+            with socket.socket(family, kind, protocol) as listener:
+                try:
+                    listener.bind(address)
+                except OSError as error:
+                    why = str(error.strerror)
+                else:
+                    return host
+    except (OSError, UnicodeError) as error:
+        why = str(getattr(error, "strerror", None) or error)
+    there = ", ".join(own_addresses())
+    raise SettingsError(f"{said}={host!r}: is no address of this machine ({why}); it has {there}")
 
 
 def contact_addresses(address: str, host: str) -> list[str]:

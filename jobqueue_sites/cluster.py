@@ -176,6 +176,11 @@ class BlockCluster(JobQueueCluster):
         workers = self.expected_workers or 1
         return self.provider.nodes_per_block * workers * self.layout.threads_per_worker
 
+    @property
+    def slots_now(self) -> int:
+        """How many calls its connected workers run at once."""
+        return len(self.observed) * self.layout.threads_per_worker
+
     def job_script(self, name: str | None = None) -> str:
         """Return the script that is submitted for a block."""
         if not self._has_started:

@@ -97,6 +97,10 @@ def _kind_and_settings(
     kind = table.get("kind") if isinstance(table, Mapping) else None
     if kind not in known:
         allowed = ", ".join(map(repr, known))
+        if not isinstance(table, Mapping):
+            raise SettingsError(
+                f"{where} = {table!r}: must be a table with a kind: one of {allowed}"
+            )
         raise SettingsError(f"{where}: kind = {kind!r}: must be one of {allowed}")
     return known[kind], {name: value for name, value in table.items() if name != "kind"}
 

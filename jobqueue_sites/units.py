@@ -23,7 +23,9 @@ def walltime_s(text: str, name: str = "walltime") -> int:
     """
     match = _WALLTIME.fullmatch(str(text))
     if match is None:
-        raise SettingsError(f"{name}={text!r}: must be 'HH:MM:SS', such as '01:30:00'")
+        raise SettingsError(
+            f"{name}={text!r}: must be 'HH:MM:SS', such as '01:30:00', 'D-HH:MM:SS' or 'MM:SS'"
+        )
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     total_s = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     if total_s == 0:

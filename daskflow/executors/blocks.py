@@ -17,7 +17,7 @@ from jobqueue_sites.address import ANY, listening_host
 from jobqueue_sites.errors import BlocksFailed as SiteFailed
 from jobqueue_sites.errors import SettingsError
 from jobqueue_sites.launchers import Launcher
-from jobqueue_sites.pinning.layout import NodeLayout
+from jobqueue_sites.pinning.layout import Affinity, NodeLayout
 from jobqueue_sites.pinning.plan import workers_per_node
 from jobqueue_sites.providers.base import Provider
 from jobqueue_sites.script import job_script
@@ -114,10 +114,13 @@ max_workers_per_node, threads_per_worker, reserved_cpus
 
     @property
     def offers(self) -> Mapping[str, float]:
-        """What its workers have; as many cores as anyone asks for, since nodes are not known yet."""
-        has_accelerators = self.available_accelerators not in ((), [], 0)
-        accelerators = {"GPU": math.inf} if has_accelerators else {}
-        return {"cores": math.inf, **accelerators, **self.resources}
+        """What its workers have; if pinned, as many cores as anyone asks for: no node is known yet."""
+        layout = self._layout()
+        cores = {} if layout.affinity is Affinity.NONE else {"cores": math.inf}
+        names = layout.accelerator_names
+        most = 1 if names is None else max(map(len, names), default=0)
+        accelerators = {"GPU": most} if layout.available_accelerators else {}
+        return {**cores, **accelerators, **self.resources}
 
     @property
     def slots(self) -> int:
@@ -157,7 +160,7 @@ max_workers_per_node, threads_per_worker, reserved_cpus
             dask_config={"distributed.worker.daemon": False},
             demand=lambda: session.demand(self.label),
             on_failure=lambda failure: session.on_failure(self.label, self._failed(failure)),
-            on_waiting=session.on_waiting,
+            on_waiting=lambda why: session.on_waiting(f"{self.label}: {why}"),
         )
 
         # With a hold of its own on the client's loop, which whose client it is may close too early.

@@ -11,6 +11,7 @@ from typing import Any
 
 from daskflow.errors import ConfigurationError
 from daskflow.executors.base import Session, check_label
+from daskflow.futures.recording import process
 
 
 @dataclass(frozen=True)
@@ -60,21 +61,22 @@ class ExistingExecutor:
         return Client(self.client_or_cluster), True
 
     def start(self, session: Session) -> Callable[[], None]:
+        from daskflow.executors.newcomers import Newcomers  # imports distributed
+        from daskflow.executors.news import NewsTeller  # as above
+        from daskflow.executors.startup import Label  # as above
+
+        plugins: list[Any] = [NewsTeller()]
         marks = session.label_resources(self.label)
-        if not marks:
-            return lambda: None
-        from daskflow.executors.startup import Label, LabelAtOnce  # imports distributed
-
-        others = [r for x in session.labels if x != self.label for r in session.label_resources(x)]
-        client, plugin = session.client, Label(marks, others)
-        client.register_plugin(LabelAtOnce(marks, others))
-        client.register_plugin(plugin)
-
-        def stop() -> None:
-            client.unregister_scheduler_plugin(plugin.name)
-            client.unregister_worker_plugin(plugin.name)
-
-        return stop
+        if marks:
+            others = [
+                x
+                for label in session.labels
+                if label != self.label
+                for x in session.label_resources(label)
+            ]
+            plugins.append(Label(marks, others))
+        session.client.register_plugin(Newcomers(process.run, session.client.id, plugins))
+        return lambda: None  # the session leaves the scheduler
 
 
 def watch(client: Any, on_lost: Callable[[str], object]) -> Callable[[], None]:

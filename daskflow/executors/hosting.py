@@ -47,7 +47,8 @@ def main(descriptor: int) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     _start_forkserver()
-    with os.fdopen(descriptor, "wb") as answers:
+    # Whoever asked last may be gone, and the answer with them.
+    with contextlib.suppress(BrokenPipeError), os.fdopen(descriptor, "wb") as answers:
         asyncio.run(_Host(orders, answers).serve())
 
 

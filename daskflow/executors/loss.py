@@ -9,6 +9,9 @@ batches it does so only where nothing better is known:
 - Of a batch that was running, the board of the dead worker (`daskflow.worker.board`) names the member. The
   batch answers "not run", "interrupted" for that one: the kernel sends it alone, and the others without it.
 - A batch that had not begun has nothing to do with the death, which is not counted against it.
+
+What collections are built on is Dask's to run again, as it would do with any task: they wait for a value,
+not for an answer of the kernel.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from daskflow.graph import tasks
 from daskflow.worker import board
-from daskflow.worker.batch import lost_batch, run_batch
+from daskflow.worker.batch import expose, lost_batch, run_batch
 from daskflow.worker.handback import TOPIC
+from daskflow.worker.news import NEWS_TOPIC
 
 logger = logging.getLogger("daskflow.executors")
 
@@ -32,6 +36,7 @@ class LossGuard(SchedulerPlugin):
     def __init__(self, run: str):
         self.name = f"daskflow-loss-guard-{run}"
         self._topic = TOPIC + run
+        self._news = NEWS_TOPIC + run
         self._mark = f"-{run}b"
 
     async def start(self, scheduler: Any) -> None:
@@ -41,9 +46,10 @@ class LossGuard(SchedulerPlugin):
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Note which batches have reported some of their members before their end."""
-        if topic != self._topic:
+        if topic == self._topic:
+            self._reported_in_part.add(msg[0])
+        elif topic != self._news:
             return
-        self._reported_in_part.add(msg[0])
         # The scheduler would keep a thousand such messages, with values of users in them.
         self._scheduler._broker.truncate(topic)
 
@@ -61,14 +67,15 @@ class LossGuard(SchedulerPlugin):
             state = self._scheduler.tasks[key]
             # Released because nobody needs it any more: if it ever comes back, it must be run again.
             is_needed = bool(state.who_wants or state.waiters)
-            if is_needed and (state.type or "").endswith("outcome.Box"):
+            is_box = (state.type or "").endswith("outcome.Box")
+            if is_needed and is_box and not _has_foreign_dependents(state):
                 _lose(state, None)
 
     def _left_processing(self, key: str, finish: str) -> None:
         is_reported = key in self._reported_in_part
         self._reported_in_part.discard(key)
         state = self._scheduler.tasks.get(key)
-        if finish in ("memory", "erred") or state is None:
+        if finish in ("memory", "erred") or state is None or _has_foreign_dependents(state):
             return
         # Dask has counted it already if it leaves for the death of its worker.
         member = board.member_at_death(key, self._scheduler.workers) if state.suspicious else None
@@ -77,6 +84,20 @@ class LossGuard(SchedulerPlugin):
         is_killer_known = member is not None and member != board.NOTHING
         if is_reported or is_killer_known:
             _lose(state, member if is_killer_known else None)
+
+
+def _has_foreign_dependents(state: Any) -> bool:
+    """Tell whether a call in a batch, or one after it, was exposed for a graph that is not ours."""
+    stack, seen = [state], {state}
+    while stack:
+        for dependent in stack.pop().dependents:
+            func = getattr(dependent.run_spec, "func", None)
+            if func is expose:
+                return True
+            if func is run_batch and dependent not in seen:
+                seen.add(dependent)
+                stack.append(dependent)
+    return False
 
 
 def _lose(state: Any, killer: int | None) -> None:

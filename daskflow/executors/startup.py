@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
+from distributed.diagnostics.plugin import WorkerPlugin
 
 from daskflow.worker import isolate
 
@@ -59,20 +59,3 @@ class Label(WorkerPlugin):
         """Mark it."""
         if self._others.isdisjoint(worker.state.total_resources):
             await worker.set_resources(**self._marks)
-
-
-class LabelAtOnce(SchedulerPlugin):
-    """Marks a worker that joins before the scheduler looks which waiting tasks it could run.
-
-    `Label` alone comes too late for them: the scheduler does not look again.
-    """
-
-    def __init__(self, marks: Mapping[str, float], others: Collection[str]):
-        self.name = f"daskflow-label-{'-'.join(marks)}"
-        self._marks = dict(marks)
-        self._others = frozenset(others)
-
-    def add_worker(self, scheduler: Any, worker: str) -> None:
-        """Mark it."""
-        if self._others.isdisjoint(scheduler.workers[worker].resources):
-            scheduler.add_resources(worker=worker, resources=self._marks)

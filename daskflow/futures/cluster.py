@@ -53,6 +53,11 @@ def knows(call: Call) -> bool:
     if call.owner is not process.pool:
         return True
     send(call)
+    return has(call)
+
+
+def has(call: Call) -> bool:
+    """Tell whether the call was sent."""
     return call in _sent
 
 

@@ -138,10 +138,12 @@ def _settle_outcome(call: Call, entry: object) -> None:
 
 def wire_task_without_kernel(call: Call) -> Any:
     """Return the task of a call on its way to a scheduler that knows no kernel."""
-    from daskflow.futures import cluster  # a cycle
+    from daskflow.futures import cluster, processes  # a cycle
 
     cluster.send(call)
-    return task_of_final(call, key_of(call)) if call.is_final else own_task(call)
+    if call.is_final:
+        return task_of_final(call, key_of(call))
+    return own_task(call) if cluster.has(call) else processes.telling_task(call, own_task(call))
 
 
 def own_task(call: Call) -> Any:

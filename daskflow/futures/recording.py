@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
+import sysconfig
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 from daskflow.errors import NoDataFlowKernelError
@@ -19,6 +23,11 @@ from daskflow.graph.arguments import Literals
 from daskflow.graph.call import Call, State
 from daskflow.worker.keys import call_key, clean_name
 from daskflow.worker.running import is_inside_call
+
+_OURS = tuple(
+    f"{Path(__file__).parents[2] / name}{os.sep}" for name in ("daskflow", "jobqueue_sites")
+)
+_NOBODYS = (sysconfig.get_path("stdlib"), "<frozen")
 
 
 class Owner(Protocol):
@@ -167,9 +176,18 @@ def warn_of_calls_never_run(count: int, why: str) -> None:
     """Warn that `count` recorded calls will never run."""
     if count:
         calls = "call was" if count == 1 else "calls were"
-        warnings.warn(
-            f"daskflow: {count} {calls} recorded and never run: {why}", RuntimeWarning, stacklevel=2
-        )
+        warn(f"daskflow: {count} {calls} recorded and never run: {why}", RuntimeWarning)
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn of the user's line that led here, if there is one: ours say nothing to them."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    file, line = ("", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+    if not file or file.startswith(_NOBODYS) or "/site-packages/" in file:
+        file, line = "daskflow", 0
+    warnings.warn_explicit(message, category, file, line)
 
 
 def _start_anew_after_fork() -> None:

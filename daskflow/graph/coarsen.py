@@ -25,8 +25,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Sequence, Set
 from dataclasses import dataclass, field
+from typing import Any
 
 from daskflow.graph.arguments import Foreign, Packed
 from daskflow.graph.call import Call, State
@@ -44,14 +45,30 @@ TARGET_BYTES = 2**19
 # Batches of like calls for each slot, so that the last ones even out.
 SHARES = 2
 _ALONE = ("alone", None, False)
-_NOTHING: frozenset[object] = frozenset()
+_NOTHING: frozenset[Any] = frozenset()
+
+
+Kind = tuple[str, str | None, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Like:
+    """What calls of one app, with the same options and for one executor, have in common.
+
+    `kind` is what calls must have in common to share a task, `rule` whether and how many may.
+    """
+
+    kind: Kind
+    rule: bool | int
+    seconds: float
+    bytes: float
 
 
 @dataclass(slots=True, eq=False)
 class _Group:
     """A batch in the making; what is in `apart` comes before it."""
 
-    kind: tuple[str, str | None, bool]
+    kind: Kind
     rank: int
     room: int
     apart: frozenset[object] = _NOTHING
@@ -59,29 +76,26 @@ class _Group:
     seconds: float = 0.0
     bytes: float = 0.0
 
-    def add(self, call: Call, seconds: float, size: float) -> None:
-        self.calls.append(call)
-        self.seconds += seconds
-        self.bytes += size
-
-    def fits(self, seconds: float, size: float, rule: bool | int) -> bool:
+    def takes(self, like: _Like) -> bool:
         """Tell whether a like call may be added."""
-        if rule is not True:
-            return len(self.calls) < rule
+        if like.rule is not True:
+            return len(self.calls) < like.rule
         return (
             len(self.calls) < self.room
-            and self.seconds + seconds <= TARGET_S
-            and self.bytes + size <= TARGET_BYTES
+            and self.seconds + like.seconds <= TARGET_S
+            and self.bytes + like.bytes <= TARGET_BYTES
         )
 
-    def fits_after(self, seconds: float, size: float, rule: bool | int) -> bool:
+    def takes_after(self, like: _Like, apart: Set[object]) -> bool:
         """Tell whether a call that follows from those in it may be added."""
-        if rule is not True:
-            return len(self.calls) < rule
+        if self.kind != like.kind or not apart <= self.apart:
+            return False
+        if like.rule is not True:
+            return len(self.calls) < like.rule
         return (
             len(self.calls) < MOST_CALLS
-            and self.seconds + seconds <= FOLLOWERS_S
-            and self.bytes + size <= TARGET_BYTES
+            and self.seconds + like.seconds <= FOLLOWERS_S
+            and self.bytes + like.bytes <= TARGET_BYTES
         )
 
 
@@ -118,26 +132,31 @@ def coarsen(  # noqa: PLR0913 # all that decides about granularity
     groups: list[_Group] = []
     place: dict[Call, _Group] = {}
     open_groups: dict[tuple[object, ...], _Group] = {}
+    likes: dict[tuple[object, ...], _Like] = {}
     for call, label in zip(calls, labels, strict=True):
-        rule = call.options.batch if call.options.batch is not None else default_batch
-        seconds, size = _expected(call, costs)
-        kind = (call.options.placement, label, call in suspects)
-        is_alone = rule is False or call in alone
-        before, apart = _before(call, place, costs)
+        known = (id(call.app), id(call.options), label, call in suspects)
+        like = likes.get(known)
+        if like is None:
+            like = likes[known] = _like(call, label, costs, default_batch, call in suspects)
+        is_alone = like.rule is False or call in alone
+        if call.parents or type(call.args) is Packed:
+            before, apart = _before(call, place, costs)
+        else:
+            before, apart = _NOTHING, _NOTHING
         group = None if is_alone or not before else _group_of_arguments(before)
-        if group is None or not (
-            group.kind == kind and apart <= group.apart and group.fits_after(seconds, size, rule)
-        ):
-            rank = 1 + max((g.rank for g in before), default=-1)
-            slot = (id(call.app), *kind, rank, apart)
+        if group is None or not group.takes_after(like, apart):
+            rank = 1 + max((g.rank for g in before), default=-1) if before else 0
+            slot = (id(call.app), like.kind, rank, apart)
             group = open_groups.get(slot)
-            if group is None or is_alone or not group.fits(seconds, size, rule):
+            if group is None or is_alone or not group.takes(like):
                 room = 1 if is_alone else min(rooms[id(call.app)], MOST_LIKE_CALLS)
-                group = _Group(_ALONE if is_alone else kind, rank, room, apart)
+                group = _Group(_ALONE if is_alone else like.kind, rank, room, apart)
                 groups.append(group)
                 if not is_alone:
                     open_groups[slot] = group
-        group.add(call, seconds, size)
+        group.calls.append(call)
+        group.seconds += like.seconds
+        group.bytes += like.bytes
         place[call] = group
     # By rank, since a batch of higher rank may have been begun before one that it needs.
     groups.sort(key=_rank)
@@ -146,7 +165,7 @@ def coarsen(  # noqa: PLR0913 # all that decides about granularity
 
 def _before(
     call: Call, place: dict[Call, _Group], costs: Costs
-) -> tuple[set[_Group], frozenset[object]]:
+) -> tuple[Set[_Group], frozenset[object]]:
     """Return the groups that hold the arguments of `call`, and what keeps it apart from like calls."""
     before: set[_Group] = set()
     apart: set[object] = set()
@@ -175,7 +194,7 @@ def _before(
     return before, frozenset(apart) if apart else _NOTHING
 
 
-def _group_of_arguments(before: set[_Group]) -> _Group | None:
+def _group_of_arguments(before: Set[_Group]) -> _Group | None:
     """Return the group whose rank is above that of all others, None if there is no such."""
     top = max(before, key=_rank)
     return top if sum(g.rank == top.rank for g in before) == 1 else None
@@ -191,8 +210,12 @@ def _rooms(calls: Sequence[Call], shares: int) -> dict[int, int]:
     return {app: max(1, math.ceil(n / max(1, shares))) for app, n in count.items()}
 
 
-def _expected(call: Call, costs: Costs) -> tuple[float, float]:
+def _like(
+    call: Call, label: str | None, costs: Costs, default_batch: bool | int, is_suspect: bool
+) -> _Like:
+    rule = call.options.batch if call.options.batch is not None else default_batch
+    kind = (call.options.placement, label, is_suspect)
     known = costs.estimate(call.app.name)
     if known is None:
-        return UNKNOWN_S, 0.0
-    return max(LEAST_S, known.seconds), known.bytes
+        return _Like(kind, rule, UNKNOWN_S, 0.0)
+    return _Like(kind, rule, max(LEAST_S, known.seconds), known.bytes)

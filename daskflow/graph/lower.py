@@ -19,7 +19,7 @@ from dask.typing import Key
 
 from daskflow.graph import tasks
 from daskflow.graph.arguments import Foreign, Literal, Packed, Slot
-from daskflow.graph.call import Call, Options
+from daskflow.graph.call import Call, Options, State
 from daskflow.graph.functions import pickled
 from daskflow.worker import wire
 from daskflow.worker.batch import (
@@ -103,27 +103,26 @@ class _Writer:
     run: str
     spec_of: SpecOf
     own: Batch | None
-    functions: dict[int, FunctionSpec] = field(default_factory=dict)
+    functions: list[FunctionSpec] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
     constants: list[object] = field(default_factory=list)
     inputs: dict[Key, int] = field(default_factory=dict)
     literals: dict[Key, Literal] = field(default_factory=dict)
-    _places: dict[int, int] = field(default_factory=dict)
+    _places: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def add(self, call: Call) -> None:
-        spec = self.spec_of(call)
-        # By identity: `spec_of` gives calls of one app the same, and comparing them costs a µs each.
-        index = self._places.get(id(spec))
+        like = id(call.app), id(call.options)
+        index = self._places.get(like)
         if index is None:
-            index = self._places[id(spec)] = len(self.functions)
-            self.functions[index] = spec
+            index = self._places[like] = len(self.functions)
+            self.functions.append(self.spec_of(call))
         args, kwargs, refs = self._arguments(call)
         self.members.append(Member(call.number, index, args, kwargs, refs, call.extras))
 
     def payload(self) -> bytes:
         order = Order(
             self.run,
-            tuple(self.functions.values()),
+            tuple(self.functions),
             tuple(self.members),
             tuple(self.constants),
             self.own is not None and self.own.is_suspect,
@@ -166,7 +165,8 @@ class _Writer:
             if call.batch is self.own:
                 return Ref(SELF, call.member, place)
             return Ref(self._input(call.batch.key), call.member, place)
-        if not call.is_final:
+        # One whose value has just come is not DONE yet.
+        if call.state not in (State.SUBMITTED, State.DONE):
             raise NotOnItsWay
         return self._constant(travelling(call.value), place)
 
@@ -205,7 +205,7 @@ def lower_batch(batch: Batch, run: str, spec_of: SpecOf) -> Any:
     Raises
     ------
     NotOnItsWay
-        A call takes the value of one that is neither final nor in a batch.
+        A call takes the value of one that has none, and is in no batch.
     """
     writer = _Writer(run, spec_of, batch)
     for call in batch.calls:

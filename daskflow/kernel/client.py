@@ -17,7 +17,7 @@ from typing import Any
 
 from daskflow.futures.appfuture import AppFuture
 from daskflow.graph import tasks
-from daskflow.kernel.exposing import noting
+from daskflow.kernel.exposing import pickled_for_scheduler
 
 
 def teach(client: Any) -> Callable[[], None]:
@@ -60,12 +60,12 @@ class _Pickled:
     """Something pickled already; on the other side it is what it was."""
 
     def __init__(self, content: Any):
-        # The first time only tells which of our calls it needs, unless the scheduler knows them all.
-        with noting() as needed:
+        with pickled_for_scheduler(asks=True) as now:
             self._pickle(content)
-        if needed:
-            needed[0].owner.expose(needed)
-            self._pickle(content)
+        if now.needed:  # and has not got yet: the scheduler is to know them all before
+            now.needed[0].owner.expose(now.needed)
+            with pickled_for_scheduler(asks=False):
+                self._pickle(content)
 
     def _pickle(self, content: Any) -> None:
         self._buffers: list[pickle.PickleBuffer] = []

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from daskflow.errors import DependencyError, SchedulerLost
+from daskflow.errors import DependencyError, SchedulerLost, WorkerLost
 from daskflow.futures.failure import dependency_error
 from daskflow.futures.recording import key_of
 from daskflow.futures.settling import Settlement
@@ -214,6 +214,7 @@ class Collector:
             for call, entry in zip(batch.calls, entries, strict=True):
                 if call.batch is batch and not call.is_final:
                     self._read_entry(call, entry, settlements)
+            self._dispatcher.completions.release_soon(batch.future)
             batch.future = None
 
     def _read_entry(self, call: Call, entry: object, settlements: list[Settlement]) -> None:
@@ -225,7 +226,7 @@ class Collector:
         elif kind is Blocked or kind is NotRun:
             self._dispatcher.again([call])
         elif kind is Interrupted:
-            self._dispatcher.again_after_death(call)
+            settlements += self._after_deaths([call], 1)
         elif kind is Joined:
             settlements += self._joins.expand(call, entry)  # type: ignore[arg-type] # just tested
         elif isinstance(entry, DependencyError):
@@ -243,6 +244,11 @@ class Collector:
             call.value = entry
             call.batch = None
             settlements.append((call, State.DONE, entry))
+
+    def _after_deaths(self, calls: Sequence[Call], deaths: int) -> list[Settlement]:
+        why = "each worker that ran it died, at last while a child process of its own ran it"
+        given_up = self._dispatcher.again_after_deaths(calls, deaths)
+        return [(call, State.FAILED, WorkerLost(call.app.name, why)) for call in given_up]
 
     def _read_failure(self, call: Call, entry: Failed, settlements: list[Settlement]) -> None:
         error = entry.record.rebuild()
@@ -276,7 +282,7 @@ class Collector:
                     len(calls),
                     batch.key,
                 )
-                self._dispatcher.again_isolated(calls)
+                settlements += self._after_deaths(calls, 2)
                 calls = []
             for call in calls:
                 foreign = _failed_foreigner(call)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from daskflow.config import Config
 from daskflow.errors import DependencyError
@@ -29,20 +30,21 @@ from daskflow.futures.failure import dependency_error
 from daskflow.futures.recording import key_of, process
 from daskflow.futures.settling import Settlement
 from daskflow.graph.arguments import Packed
-from daskflow.graph.call import Call, State
+from daskflow.graph.call import FINAL, Call, State
 from daskflow.graph.costs import Costs
 from daskflow.graph.lower import Batch
 from daskflow.graph.specs import SpecMaker
 from daskflow.kernel.completions import Completions
 from daskflow.kernel.exposing import Exposed
 from daskflow.kernel.foreign import Foreigners, unresolved, when_ended
-from daskflow.kernel.placing import Placing
+from daskflow.kernel.placing import Placing, Route
 from daskflow.kernel.ready import ReadyCalls
 from daskflow.kernel.retry import RetryRules
-from daskflow.kernel.sending import Sender
+from daskflow.kernel.sending import Sender, unsend
 from daskflow.kernel.waiting import Waiting
 
 _MOST_CALLS_A_GRAPH = 50_000
+_MOST_DEATHS = 4
 _NOT_SENT = (State.RECORDED, State.HELD, State.JOINING)
 SettleCalls = Callable[[Sequence[Settlement]], None]
 
@@ -51,10 +53,12 @@ SettleCalls = Callable[[Sequence[Settlement]], None]
 class _Pass:
     """One look at the ready calls.
 
-    The calls in `unbound` take collections, which are built on the calls `inside`.
+    `room` is for how many more calls of each route there is room. The calls in `unbound` take
+    collections, which are built on the calls `inside`.
     """
 
     specs: SpecMaker
+    room: dict[Route, int] = field(default_factory=dict)
     chosen: list[Call] = field(default_factory=list)
     unbound: list[Call] = field(default_factory=list)
     inside: list[Call] = field(default_factory=list)
@@ -91,7 +95,9 @@ class Dispatcher:
         self._rules = rules
         self._settle = settle
         self._recorded: deque[Call] = deque()
-        self._ready = ReadyCalls()
+        self._deaths: WeakKeyDictionary[Call, int] = WeakKeyDictionary()
+        self._placing = placing
+        self._ready = ReadyCalls(placing.route)
         self._waiting = Waiting()
         self._sender = Sender(client, placing, config.batch)
         self._exposed = Exposed(self._sender, self.completions, rules)
@@ -140,20 +146,24 @@ class Dispatcher:
                 else:
                     self._make_ready([call])
 
-    def again_isolated(self, calls: Sequence[Call]) -> None:
-        """Take back calls one of which may have killed its workers: a child process will tell."""
-        with self.lock:
-            self._sender.suspects.update(calls)
-            self.again(calls)
+    def again_after_deaths(self, calls: Sequence[Call], deaths: int) -> list[Call]:
+        """Take back calls that workers were running, or may have been, when they died.
 
-    def again_after_death(self, call: Call) -> None:
-        """Take back a call that a worker was running when it died: the first time, to be sent alone."""
+        After one death a call is sent alone, after more it is isolated: a child process will tell.
+        Returns those for which it has happened too often.
+        """
+        again: list[Call] = []
+        given_up: list[Call] = []
         with self.lock:
-            if call in self._sender.alone:
-                self.again_isolated([call])
-            else:
-                self._sender.alone.add(call)
-                self.again([call])
+            for call in calls:
+                count = self._deaths[call] = self._deaths.get(call, 0) + deaths
+                if deaths == 1 or call in self._sender.suspects:
+                    self._sender.alone.add(call)
+                if count > 1:
+                    self._sender.suspects.add(call)
+                (again if count <= _MOST_DEATHS else given_up).append(call)
+            self.again(again)
+        return given_up
 
     def next_pause_s(self) -> float | None:
         """Return in how many seconds a paused call is due; None if none is paused."""
@@ -181,6 +191,11 @@ class Dispatcher:
             here = itertools.chain(sent, self._recorded.copy(), self._ready, self._waiting)
             return [call for call in dict.fromkeys(here) if not call.is_final]
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether calls wait here that may be sent now."""
+        return len(self._ready) > 0
+
     def demand(self, label: str) -> int:
         """Return how many Dask tasks for workers of `label` run, or could run had they workers."""
         with self.lock:
@@ -189,8 +204,8 @@ class Dispatcher:
                 and not any(key in self.outstanding for key in batch.inputs)
                 for batch in self.outstanding.values()
             )
-            # What is ready but here waits for room on the scheduler: whose it is matters little.
-            return running + math.ceil(len(self._ready) / max(1.0, self._sender.calls_per_task))
+            waiting = self._ready.count(lambda route: self._placing.is_for(route, label))
+            return running + math.ceil(waiting / max(1.0, self._sender.calls_per_task))
 
     # ---- sending them -----------------------------------------------------------------------
 
@@ -213,19 +228,34 @@ class Dispatcher:
             room = self._config.max_in_flight - len(self.outstanding)
             if room <= 0:
                 break
-            self._choose(found, (), math.ceil(room * self._sender.calls_per_task))
+            found.room = {
+                route: self._calls_for(self._placing.room(route)) for route in self._ready.routes()
+            }
+            if not self._choose(found, (), self._calls_for(room)):
+                break
             self._send(found, room)
         return found.settlements
+
+    def _calls_for(self, tasks: int) -> int:
+        """Return about how many calls make so many tasks."""
+        return math.ceil(tasks * self._sender.calls_per_task)
 
     def _new_pass(self) -> _Pass:
         return _Pass(SpecMaker(self._rules.policy, self._rules.decided_at_home))
 
-    def _choose(self, found: _Pass, first: Sequence[Call], most_calls: int = 0) -> None:
-        """Choose which of `first` (and what comes before them) and of the ready calls are sent now."""
+    def _choose(self, found: _Pass, first: Sequence[Call], most_calls: int = 0) -> bool:
+        """Choose which of `first` (and what comes before them) and of the ready calls are sent now.
+
+        Returns whether there was any to choose from.
+        """
         most_calls = min(_MOST_CALLS_A_GRAPH, most_calls)
         stack = list(reversed(first))
+        has_any = False
         while stack or (self._ready and len(found.chosen) + len(found.unbound) < most_calls):
-            call = stack.pop() if stack else self._ready.pop()
+            call = stack.pop() if stack else self._ready.pop(found.room)
+            if call is None:
+                break
+            has_any = True
             if call.state is not State.RECORDED:
                 continue
             parents: Sequence[Call] = call.parents
@@ -248,15 +278,18 @@ class Dispatcher:
             else:
                 call.state = State.SUBMITTED
                 found.chosen.append(call)
+        return has_any
 
     def _is_held(self, call: Call, parents: Iterable[Call]) -> bool:
         """Let a call wait here if one of `parents` is not on its way."""
         for parent in parents:
             source = parent.source
-            if source.state in _NOT_SENT or (
-                source.state is State.SUBMITTED and source.app.kind == "join"
-            ):
+            state = source.state
+            if state in _NOT_SENT or (state is State.SUBMITTED and source.app.kind == "join"):
                 self._waiting.hold(call, source)
+                return True
+            if source is not parent and state >= FINAL and state is not State.DONE:
+                self._waiting.hold(call, parent)  # a join that is about to fail
                 return True
         return False
 
@@ -276,9 +309,8 @@ class Dispatcher:
         try:
             sent = self._sender.send(chosen, found.specs, most_tasks)
         except BaseException:
+            unsend(chosen)
             self._ready.put_back(chosen)
-            for call in chosen:
-                call.state, call.batch = State.RECORDED, None
             raise
         self.completions.watch([(batch.future, batch) for batch in sent.batches])
         self._ready.put_back(sent.left)

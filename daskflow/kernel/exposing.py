@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from daskflow.futures.recording import key_of, process
-from daskflow.graph.call import Call
+from daskflow.graph.call import Call, State
 from daskflow.graph.lower import lower_exposed
 from daskflow.graph.specs import SpecMaker
 from daskflow.kernel.completions import Completions
@@ -47,9 +48,15 @@ class Exposed:
 
     def expose(self, calls: Iterable[Call]) -> None:
         """Expose those of `calls` that are on the scheduler for good, or keep their value there."""
-        wanted = [call for call in dict.fromkeys(calls) if call not in self._known]
+        wanted = [
+            call
+            for call in dict.fromkeys(calls)
+            if call not in self._known
+            and call.batch is not None
+            and (call.state is State.DONE or not call.is_final)
+        ]
         is_open = self.open_among(wanted)
-        new = [call for call in wanted if call.batch is not None and not is_open[call]]
+        new = [call for call in wanted if not is_open[call]]
         if not new:
             return
         specs = SpecMaker(self._rules.policy)
@@ -116,24 +123,31 @@ class Exposed:
             self._sender.alone.update(unknown)
 
 
-_noted: ContextVar[list[Call] | None] = ContextVar("noted", default=None)
+@dataclass(slots=True)
+class Pickling:
+    """A graph that is being pickled for the scheduler; `needed` are calls that it does not know yet.
+
+    With `asks`, it is pickled only to learn of those, and again once they are exposed.
+    """
+
+    asks: bool
+    needed: list[Call] = field(default_factory=list)
+
+
+_pickling: ContextVar[Pickling | None] = ContextVar("pickling", default=None)
+
+
+def pickling() -> Pickling | None:
+    """Return for what this thread is pickling; None if not for the scheduler of a kernel."""
+    return _pickling.get()
 
 
 @contextmanager
-def noting() -> Iterator[list[Call]]:
-    """Collect the calls that something pickled in this block needs, and that are not exposed yet."""
-    found: list[Call] = []
-    token = _noted.set(found)
+def pickled_for_scheduler(*, asks: bool) -> Iterator[Pickling]:
+    """Let calls that are pickled in this block become what stands for them on the kernel's scheduler."""
+    now = Pickling(asks)
+    token = _pickling.set(now)
     try:
-        yield found
+        yield now
     finally:
-        _noted.reset(token)
-
-
-def note(call: Call) -> bool:
-    """Note that `call` is needed; False if nobody is `noting`."""
-    found = _noted.get()
-    if found is None:
-        return False
-    found.append(call)
-    return True
+        _pickling.reset(token)

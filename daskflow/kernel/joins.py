@@ -28,7 +28,7 @@ from daskflow.futures.appfuture import AppFuture
 from daskflow.futures.local import run_here
 from daskflow.futures.recording import key_of, process, recording_in
 from daskflow.graph.arguments import Foreign, Literal, Packed
-from daskflow.graph.call import AppSpec, Call, CallReference, Options, State
+from daskflow.graph.call import AppSpec, Call, CallReference, State
 from daskflow.graph.functions import Shipped, reference, travelling
 from daskflow.worker.attempt import AUTO_FOLDER
 from daskflow.worker.outcome import Joined
@@ -45,11 +45,11 @@ class Description:
     """What a join body recorded: its calls, parents first, and the futures it returned.
 
     Each call is (which of `apps`, which of `options`, are the arguments packed, they, keywords, extras).
-    An app is the pickle of its AppSpec: the same bytes for all calls of it, which are opened once.
+    Apps and options are pickles: the same bytes for all calls with the same, which are opened once.
     """
 
     apps: tuple[bytes, ...]
-    options: tuple[Options, ...]
+    options: tuple[bytes, ...]
     calls: tuple[tuple[Any, ...], ...]
     returned: Any
 
@@ -121,15 +121,13 @@ class _BodyRecorder:
         calls = list(_with_unrecorded(self._calls, returned))
         places = {id(call): Inner(index) for index, call in enumerate(calls)}
         apps: dict[bytes, int] = {}
-        options: dict[int, tuple[int, Options]] = {}
+        options: dict[bytes, int] = {}
         records = []
         for call in calls:
             app = apps.setdefault(_shipped(call.app), len(apps))
-            chosen = options.setdefault(id(call.options), (len(options), call.options))[0]
+            chosen = options.setdefault(_shipped_options(call), len(options))
             records.append((app, chosen, *_captured(call, places), call.extras))
-        described = Description(
-            tuple(apps), tuple(o for _, o in options.values()), tuple(records), returned
-        )
+        described = Description(tuple(apps), tuple(options), tuple(records), returned)
         buffer = io.BytesIO()
         _DescriptionPickler(buffer, places).dump(described)
         return buffer.getvalue()
@@ -195,14 +193,20 @@ def _shipped(app: AppSpec) -> bytes:
     return known
 
 
+def _shipped_options(call: Call) -> bytes:
+    """Return the pickle of the options of a call, b"" if they are its app's."""
+    return (
+        cloudpickle.dumps(call.options, protocol=5) if call.options is not call.app.options else b""
+    )
+
+
 _shipped_apps: WeakKeyDictionary[AppSpec, bytes] = WeakKeyDictionary()
 
 
 @lru_cache(maxsize=1000)
-def _opened_app(data: bytes) -> AppSpec:
-    """Return the app of a pickle: one object for all bodies, whose calls then may share tasks."""
-    app: AppSpec = pickle.loads(data)
-    return app
+def _opened(data: bytes) -> Any:
+    """Open the pickle of an app or of options: one object for all bodies, so calls may share tasks."""
+    return pickle.loads(data)
 
 
 class _DescriptionPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
@@ -230,12 +234,15 @@ def rebuilt(
     `number_of` numbers them by their place; by default they are numbered as any other calls.
     """
     described: Description = pickle.loads(description)
-    apps = [_opened_app(data) for data in described.apps]
+    apps = [_opened(data) for data in described.apps]
+    chosen = [_opened(data) if data else None for data in described.options]
     calls: list[Call] = []
     for place, (app, options, is_packed, args, kwargs, extras) in enumerate(described.calls):
         number = number_of(place) if number_of is not None else next(process.numbers)
         captured, named, parents = _rebuilt_arguments(calls, is_packed, args, kwargs)
-        call = Call(number, apps[app], captured, named, parents, described.options[options])
+        call = Call(
+            number, apps[app], captured, named, parents, chosen[options] or apps[app].options
+        )
         call.extras = extras
         AppFuture(call)
         calls.append(call)

@@ -9,13 +9,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import pickle
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -28,10 +25,8 @@ from daskflow.errors import (
     KernelClosedError,
     KernelForkedError,
     SchedulerLost,
-    WorkerLost,
     WouldDeadlockError,
 )
-from daskflow.executors import LocalExecutor
 from daskflow.futures import settling
 from daskflow.futures.appfuture import AppFuture
 from daskflow.futures.local import task_of_final
@@ -39,26 +34,22 @@ from daskflow.futures.recording import key_of, process, warn_of_calls_never_run
 from daskflow.futures.settling import Settlement
 from daskflow.graph import tasks
 from daskflow.graph.call import Call, State
-from daskflow.graph.lower import Batch
-from daskflow.kernel import exposing
 from daskflow.kernel.client import teach
 from daskflow.kernel.collector import Collector
 from daskflow.kernel.dispatcher import Dispatcher
+from daskflow.kernel.exposing import pickling
 from daskflow.kernel.interrupts import Interrupts
 from daskflow.kernel.opening import KernelSide, OpenSession
 from daskflow.kernel.placing import Placing
+from daskflow.kernel.remote import fetched
+from daskflow.kernel.reports import Reports, tell_of_waiting
 from daskflow.kernel.retry import RetryRules
 from daskflow.kernel.unasked import UnaskedFailures
 from daskflow.logs import log_to, new_run_folder
 from daskflow.retries import as_retry
-from daskflow.worker.batch import pick
-from daskflow.worker.handback import TOPIC, Message
-from daskflow.worker.news import NEWS_TOPIC
-from daskflow.worker.outcome import Outcome
-from daskflow.worker.running import interrupt_all, is_inside_call
+from daskflow.worker.running import is_inside_call
 
 logger = logging.getLogger("daskflow.kernel")
-_END_TIMEOUT_S = 3.0
 _FLUSH_TIMEOUT_S = 1.0
 
 
@@ -96,7 +87,7 @@ class DataFlowKernel:
                     folder=str(self.run_dir),
                     demand=self._demand,
                     on_failure=self._on_executor_failed,
-                    on_waiting=_tell,
+                    on_waiting=tell_of_waiting,
                 ),
             )
         except BaseException:
@@ -116,26 +107,20 @@ class DataFlowKernel:
         self.client = self._session.client
         rules = RetryRules(as_retry(config.retries), config.retry_handler)
         self._failures = UnaskedFailures()
-        self._placing = Placing(config.executors, self.client)
+        self._placing = Placing(config.executors, self.client, self._session.clusters)
         self._dispatcher = Dispatcher(config, self.client, rules, self._settle, self._placing)
         self._collector = Collector(self.client, self._dispatcher, rules, self._settle)
         self._interrupts = Interrupts(self.client)
         self._unteach = teach(self.client)
         self._collector.start()
-        self._session.subscribe(TOPIC + process.run, self._on_hand_back)
-        self._session.subscribe(NEWS_TOPIC + process.run, self._on_news)
         self._session.watch(lambda how: self._on_lost(SchedulerLost(how)))
-        self._hear_of_trouble()
-
-    def _hear_of_trouble(self) -> None:
-        """Learn of local workers that cannot start."""
-        if self._session.host is not None:
-            from daskflow.executors.startup import TROUBLE_TOPIC  # imports distributed
-
-            self._not_started: set[str] = set()
-            self._session.subscribe(TROUBLE_TOPIC, self._on_trouble)
-            for event in self.client.get_events(TROUBLE_TOPIC):  # before we listened
-                self._on_trouble(event)
+        self._reports = Reports(
+            self._session,
+            config.executors,
+            self._dispatcher.completions,
+            self._collector,
+            self._on_lost,
+        )
 
     # ---- for futures (the protocol `daskflow.futures.recording.Owner`) ----------------------
 
@@ -201,7 +186,7 @@ class DataFlowKernel:
         settling.call_back(ended)
         self._settle(self._followers([call]))
         if batch is not None and not self._closed:
-            self._end_on_workers([call], batch)
+            self._interrupts.end([call], batch)
         for each in inner:
             self.cancel(each)
         self._flush_soon()
@@ -214,44 +199,39 @@ class DataFlowKernel:
                 f"the value of call {key_of(call)} was large and stayed on its worker; "
                 "it went with the kernel. Demand large values before the kernel is closed"
             )
-        value = self._fetched(call)
-        if isinstance(value, Outcome):
-            raise WorkerLost(
-                call.app.name,
-                f"the value of call {key_of(call)} was large, stayed on a worker, and was lost with it",
-            )
-        return value
-
-    def _fetched(self, call: Call) -> Any:
-        batch = call.batch
-        # Straight from the worker where that can be reached for sure; else by way of the scheduler.
-        direct = True if self._session.host is not None else None
-        if batch.members == 1:
-            return self.client.gather(batch.future, direct=direct).entries[0]
-        key = f"pick-{call.member}-of-{batch.key}"
-        graph = tasks.high_level_graph(
-            [({key: tasks.task(key, pick, call.member, inputs=[batch.key])}, {})]
-        )
-        (future,) = self.client.get(graph, [key], sync=False)
-        return self.client.gather(future, direct=direct)
+        # Straight from the worker where that can be reached for sure.
+        return fetched(self.client, call, may_connect=self._session.host is not None)
 
     def wire_task(self, call: Call) -> Any:
-        """Return the Dask task that stands for the call in a graph on its way to the scheduler."""
+        """Return the Dask task that stands for the call in a graph that is being pickled.
+
+        On its way to the scheduler, one that the scheduler knows; on any other, one that is the value.
+        """
         key = key_of(call)
-        while True:
+        now = pickling()
+        if now is None:
+            self.demand(call)
+        while now is not None:
             keeps_remotely = call.state is State.DONE and call.batch is not None
             task = self._dispatcher.exposed_task(call)
             if task is not None:
                 return task
             if call.is_final and not keeps_remotely:
-                return task_of_final(call, key)
-            if exposing.note(call):  # it is asked again, when all that the graph needs are exposed
+                break
+            if now.asks:
+                now.needed.append(call)
                 return tasks.data(key, None)
             self.expose([call])
             if self._dispatcher.exposed_task(call) is None:
                 # It may come back from its task, or waits here, so the scheduler cannot know it yet.
-                self.check_may_wait()
-                AppFuture.wait_for(call)
+                self._wait_for(call)
+        self._wait_for(call)
+        return task_of_final(call, key)
+
+    def _wait_for(self, call: Call) -> None:
+        if not call.is_final:
+            self.check_may_wait()
+            AppFuture.wait_for(call)
 
     def expose(self, calls: Sequence[Call]) -> None:
         """Let the scheduler know calls by their own keys, as far as that can be now."""
@@ -327,7 +307,7 @@ class DataFlowKernel:
         self._settle([(call, State.CANCELLED, error) for call in unfinished])
         self._unteach()
         if submitted and self._lost is None:
-            self._end_all_on_workers({batch.key: batch.future for batch in submitted})
+            self._interrupts.end_all(submitted, workers_go_on=not self._session.owns_scheduler)
         self._session.close(is_lost=self._lost is not None)
         logger.info("kernel closed, %d calls cancelled", len(unfinished))
         self._failures.tell(f"{self.run_dir / 'daskflow.log'}")
@@ -440,26 +420,6 @@ class DataFlowKernel:
         self._dispatcher.release_held(calls)
         return self._collector.ended(calls)
 
-    def _end_on_workers(self, calls: Sequence[Call], batch: Any) -> None:
-        is_on_its_way = isinstance(batch, Batch) and batch.future is not None
-        if is_on_its_way and all(call.is_final for call in batch.calls):
-            with contextlib.suppress(Exception):
-                self.client.cancel([batch.future])
-        self._interrupts.send([key_of(call) for call in calls])
-
-    def _end_all_on_workers(self, tasks_left: Mapping[str, Any]) -> None:
-        """Let no task of this kernel wait or run on workers that may go on without it."""
-        interrupt_all(process.run)  # those of a ThreadExecutor
-        if self._session.owns_scheduler:
-            return  # its workers end with it
-
-        async def end() -> None:
-            await self.client.cancel([f for f in tasks_left.values() if f is not None], force=True)
-            await self.client.run(interrupt_all, process.run, on_error="ignore")
-
-        with contextlib.suppress(Exception):
-            self.client.sync(end, callback_timeout=_END_TIMEOUT_S)
-
     def _on_lost(self, error: ExecutorError) -> None:
         self._lost = error
         logger.error("%s", error)
@@ -467,7 +427,11 @@ class DataFlowKernel:
 
     def _demand(self, label: str) -> int:
         """Return how many Dask tasks run or could run on the executor `label`."""
-        return self._dispatcher.demand(label) if self._is_open else 0
+        if not self._is_open:
+            return 0
+        if self._dispatcher.has_ready:  # there may be workers now that were not there before
+            self._flush_soon()
+        return self._dispatcher.demand(label)
 
     def _on_executor_failed(self, label: str, error: ExecutorError) -> None:
         """Fail the calls that can run nowhere but on executors that failed."""
@@ -486,37 +450,6 @@ class DataFlowKernel:
             }
             self._settle([(call, State.FAILED, error) for call in failed])
             for batch in batches.values():
-                self._end_on_workers(batch.calls, batch)
+                self._interrupts.end(batch.calls, batch)
 
         self._dispatcher.completions.call_soon(fail)
-
-    def _on_hand_back(self, event: tuple[float, Message]) -> None:
-        self._dispatcher.completions.call_soon(
-            lambda: self._collector.hand_back(pickle.loads(event[1][1]))
-        )
-
-    def _on_news(self, event: tuple[float, bytes]) -> None:
-        self._dispatcher.completions.call_soon(
-            lambda: self._collector.take_news(*pickle.loads(event[1]))
-        )
-
-    def _on_trouble(self, event: tuple[float, dict[str, Any]]) -> None:
-        """Take note of a worker that could not start; an event may come twice."""
-        report = event[1]
-        name, host = report["worker"], self._session.host
-        if host is None or report["host"] != host.pid or name in self._not_started:
-            return
-        self._not_started.add(name)
-        logger.error("worker %s could not start: %s", name, report["error"])
-        for executor in self.config.executors:
-            if isinstance(executor, LocalExecutor) and self._not_started >= executor.worker_names:
-                label = executor.label
-                why = f"no worker of executor {label!r} could start; the last: {report['error']}"
-                self._on_lost(ExecutorError(why))
-
-
-def _tell(why: str) -> None:
-    """Tell the user why nothing runs yet; a thread of Dask's loop calls this."""
-    logger.warning("no worker yet: %s", why)
-    with contextlib.suppress(UserWarning):  # where warnings are errors: they are none of Dask's
-        warnings.warn(f"calls wait, and no worker is there yet: {why}", UserWarning, stacklevel=2)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import platform
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib import metadata, util
 from typing import Any
 
+import dask
+
 from daskflow.config import Config
-from daskflow.errors import ExecutorError, VersionMismatch
+from daskflow.errors import ExecutorError
 from daskflow.executors import ExistingExecutor, LocalExecutor
 from daskflow.executors.base import LABEL_CAPACITY, Session
 from daskflow.executors.existing import watch
@@ -23,13 +23,7 @@ from daskflow.graph.lower import label_resource
 
 logger = logging.getLogger("daskflow.kernel")
 _DASHBOARD_PORT = 8787
-# Evaluated on workers, which may lack daskflow.
-_VERSIONS = (
-    "(__import__('platform').python_version(), __import__('distributed').__version__, "
-    "__import__('importlib.util').util.find_spec('daskflow') is not None, "
-    "next((d.version for d in __import__('importlib.metadata').metadata.distributions("
-    "name='daskflow')), None))"
-)
+_LEAVE_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +52,7 @@ class OpenSession:
         self.clusters: dict[str, Any] = {}
         self.client: Any = None
         self._closers: list[Callable[[], object]] = []
+        self._is_lost = False
         self.host: HostProcess | None = None
         existing = next((e for e in config.executors if isinstance(e, ExistingExecutor)), None)
         self.labels = [executor.label for executor in config.executors]
@@ -75,7 +70,7 @@ class OpenSession:
                 self.client, is_ours = existing.connect()
                 if is_ours:
                     self._closers.append(self._close_client)
-                check_versions(self.client)
+                self._check_versions()
                 address = str(self.client.scheduler.address)
                 scheduler = _Scheduler(address, self.client.security, [address])
                 if any(isinstance(e, LocalExecutor) for e in config.executors):
@@ -85,6 +80,8 @@ class OpenSession:
             self._register_plugins(is_ours=is_ours)
             self._closers.append(self._keep_order())
             self._start_executors(config, kernel, scheduler, are_local=False)
+            if existing is not None:
+                self._closers.append(self._leave_scheduler)
         except BaseException:
             self.close()
             raise
@@ -133,6 +130,7 @@ class OpenSession:
         """
         client_logger = logging.getLogger("distributed.client")
         level = client_logger.level
+        self._is_lost = is_lost
         if is_lost:
             client_logger.setLevel(logging.CRITICAL)
         try:
@@ -154,6 +152,12 @@ class OpenSession:
         with contextlib.suppress(TimeoutError):
             self.client.close(timeout=2)
 
+    def _check_versions(self) -> None:
+        from daskflow.executors import newcomers  # imports distributed
+
+        newcomers.check_versions(self.client)
+        self.subscribe(newcomers.STRANGERS_TOPIC + process.run, _warn_of_stranger)
+
     def _register_plugins(self, *, is_ours: bool) -> None:
         from daskflow.executors.loss import LossGuard  # imports distributed
         from daskflow.executors.news import NewsTeller  # as above
@@ -164,8 +168,8 @@ class OpenSession:
             shorten(self.client.scheduler_comm)
         for plugin in (LossGuard(process.run), Mover(process.run)):
             self.client.register_plugin(plugin)
-            self._closers.append(partial(self._unregister, plugin.name))
-        self.client.register_plugin(NewsTeller())
+        if self.owns_scheduler:  # else not every worker could open it (`executors.newcomers`)
+            self.client.register_plugin(NewsTeller())
 
     def subscribe(self, topic: str, handler: Callable[[Any], object]) -> None:
         """Call `handler` with each event of a topic of the scheduler, until `close`."""
@@ -175,10 +179,15 @@ class OpenSession:
         if not self.owns_scheduler:
             self._closers.append(lambda: self.client.unsubscribe_topic(topic))
 
-    def _unregister(self, plugin: str) -> None:
-        """Leave a scheduler that is not ours as it was."""
-        if not self.owns_scheduler:
-            self.client.unregister_scheduler_plugin(plugin)
+    def _leave_scheduler(self) -> None:
+        """Leave a scheduler that is not ours as it was, if it is still there."""
+        from daskflow.executors.newcomers import leave  # imports distributed
+
+        async def run() -> None:
+            await self.client.run_on_scheduler(leave, process.run)
+
+        if not self._is_lost:
+            self.client.sync(run, callback_timeout=_LEAVE_TIMEOUT_S)
 
     def _keep_order(self) -> Callable[[], object]:
         kept = contextlib.ExitStack()
@@ -219,37 +228,16 @@ def _start_scheduler(host: HostProcess, config: Config) -> _Scheduler:
 def _own_client(scheduler: _Scheduler) -> Any:
     from distributed import Client  # slow to import
 
-    return Client(scheduler.address, security=scheduler.security, timeout="30s")
+    # It would keep the last thousand graphs that it sent, each with the memory around it.
+    with dask.config.set({"distributed.admin.low-level-log-length": 0}):
+        return Client(scheduler.address, security=scheduler.security, timeout="30s")
 
 
-def check_versions(client: Any) -> None:
-    """Raise VersionMismatch if a cluster's processes lack daskflow or differ from this one."""
-    here = (
-        platform.python_version(),
-        metadata.version("distributed"),
-        util.find_spec("daskflow") is not None,
-        next((d.version for d in metadata.distributions(name="daskflow")), None),
-    )
-    names = ("Python", "distributed", "an importable daskflow", "daskflow")
-    found = client.run(eval, _VERSIONS, on_error="return")
-    found["the scheduler"] = client.run_on_scheduler(eval, _VERSIONS)
-    problems = []
-    for worker, there in found.items():
-        if isinstance(there, BaseException):
-            problems.append(f"  {worker}: {type(there).__name__}: {there}")
-            continue
-        different = [
-            f"{name} {value!r} (here: {own!r})"
-            for name, own, value in zip(names, here, there, strict=True)
-            if not _compatible(own, value)
-        ]
-        if different:
-            problems.append(f"  {worker}: {', '.join(different)}")
-    if problems:
-        raise VersionMismatch("this cluster cannot run calls:\n" + "\n".join(problems))
-
-
-def _compatible(here: object, there: object) -> bool:
-    if isinstance(here, str) and isinstance(there, str) and here.count(".") == 2:  # x.y.z
-        return here.split(".")[:2] == there.split(".")[:2]
-    return here == there
+def _warn_of_stranger(event: tuple[float, str]) -> None:
+    """Name a worker that has joined a cluster and cannot run calls (in a thread of the client)."""
+    text = f"a worker that has joined the cluster is given no work while this kernel is loaded: {event[1]}"
+    logger.warning("%s", text)
+    with contextlib.suppress(
+        RuntimeWarning
+    ):  # where warnings are errors, it could only be lost here
+        warnings.warn(text, RuntimeWarning, stacklevel=2)

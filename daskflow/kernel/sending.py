@@ -117,6 +117,7 @@ class Sender:
     def ended(self, batch: Batch) -> None:
         """Note that a batch is no longer on the scheduler, or is about to be so."""
         if self.outstanding.pop(batch.key, None) is not None:
+            self._placing.ended(batch.calls[0])
             self._placing.left(batch.label, len(batch.calls))
 
     def _lowered(self, batch: Batch, specs: SpecMaker, left: list[Call], sent: Sent) -> Any | None:
@@ -130,8 +131,7 @@ class Sender:
                 left += batch.calls
             else:
                 sent.failed.append((batch.calls[0], error))
-        for call in batch.calls:
-            call.batch = None
+        unsend(batch.calls)
         return None
 
     def _leave(
@@ -145,10 +145,9 @@ class Sender:
         for call in itertools.chain(left, (failed for failed, _ in sent.failed)):
             self._placing.left(label_of[call])
         if left:
-            for call in left:
-                if call.state is State.SUBMITTED:
-                    call.state = State.RECORDED
-            sent.left = [call for call in calls if call.state is State.RECORDED]
+            to_go = set(left)
+            unsend(left)
+            sent.left = [call for call in calls if call in to_go]
 
     def _submit(self, batches: Sequence[Batch], layers: list[tuple[Any, Any]]) -> None:
         if not batches:
@@ -166,6 +165,7 @@ class Sender:
         for batch in batches:
             batch.future = futures[batch.key]
             self.outstanding[batch.key] = batch
+            self._placing.sent(batch.calls[0])
         logger.debug("submitted %d tasks", len(batches))
 
     def get(self, layers: Iterable[tuple[Any, Any]], keys: list[Any]) -> dict[Any, Any]:
@@ -174,3 +174,11 @@ class Sender:
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
             found = self._context.run(self._client.get, graph, keys, sync=False)
         return dict(zip(keys, found, strict=True))
+
+
+def unsend(calls: Iterable[Call]) -> None:
+    """Mark calls, chosen to be sent, as not sent."""
+    for call in calls:
+        call.batch = None
+        if not call.is_final:
+            call.state = State.RECORDED

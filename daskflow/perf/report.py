@@ -46,9 +46,10 @@ def remark(run: Run) -> str:
 def header(where: Surroundings) -> str:
     """Return two lines that say where it was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in where.versions)
+    workers = "1 worker" if where.workers == 1 else f"{where.workers} workers"
     return (
         f"Python {where.python}, {versions}\n"
-        f"{where.workers} workers, {where.slots} calls at once; {where.cores} cores here"
+        f"{workers}, {where.slots} calls at once; {where.cores} cores here"
     )
 
 

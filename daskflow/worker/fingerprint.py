@@ -6,10 +6,13 @@ defaults, and what it refers to in the user's own modules: functions, classes an
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -20,6 +23,7 @@ _INSTALLED = tuple(
         if (path := sysconfig.get_paths().get(name))
     }
 )
+_INSTALLED_FOLDERS = ("/site-packages/", "/dist-packages/")
 _OURS = ("daskflow", "jobqueue_sites")
 _PLAIN = (int, float, complex, bool, str, bytes, type(None))
 _MOST_ITEMS = 1000
@@ -34,7 +38,27 @@ def is_users(module: ModuleType | None) -> bool:
     file = vars(module).get("__file__")
     if file is None:
         return vars(module).get("__spec__") is None
-    return isinstance(file, str) and not file.startswith(_INSTALLED)
+    return isinstance(file, str) and not _is_installed(file, module.__name__)
+
+
+@functools.cache
+def _is_installed(file: str, name: str) -> bool:
+    """Tell whether a module's file was put there by an installer, also for another prefix.
+
+    Packages may lie in the user's own site-packages, in those of another interpreter that PYTHONPATH
+    names, or in any folder that ``pip install --target`` was given.
+    """
+    if file.startswith(_INSTALLED) or any(folder in file for folder in _INSTALLED_FOLDERS):
+        return True
+    path = Path(file)
+    steps = name.count(".") + (path.stem == "__init__")
+    if steps >= len(path.parents):
+        return False
+    try:
+        with os.scandir(path.parents[steps]) as entries:
+            return any(entry.name.endswith(".dist-info") for entry in entries)
+    except OSError:
+        return False
 
 
 def fingerprint(target: Any) -> str:

@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from hashlib import blake2b
 
+_INNER = 1 << 63
 _NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z_.]+")
 
 
@@ -31,7 +32,12 @@ def inner_number(outer: int, attempt: int, place: int) -> int:
     It has 64 bits, of which the highest is set, so that it is none of those that are counted.
     """
     digest = blake2b(f"{outer}.{attempt}.{place}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") | 1 << 63
+    return int.from_bytes(digest, "big") | _INNER
+
+
+def is_inner(number: int) -> bool:
+    """Tell whether a call with this number was made by a join body."""
+    return number >= _INNER
 
 
 def batch_key(app_name: str, run: str, number: int) -> str:

@@ -16,12 +16,15 @@ writes the tables and the picture anew from ``results.json``.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,7 +53,7 @@ SIZES: dict[str, dict[str, int]] = {
         "milliseconds": 400,
         "uneven": 200,
         "latency": 500,
-        "large-array": 100,
+        "large-array": 1,
         "busy": 1500,
         "keywords": 1000,
         "closure": 1000,
@@ -61,12 +64,12 @@ SIZES: dict[str, dict[str, int]] = {
         "arrays": 1000,
         "chain": 300,
         "map-reduce": 1000,
-        "tree": 512,
+        "tree": 256,
         "ten-parents": 200,
-        "milliseconds": 400,
+        "milliseconds": 300,
         "uneven": 200,
         "latency": 100,
-        "large-array": 100,
+        "large-array": 5,
         "busy": 1000,
         "keywords": 1000,
         "closure": 1000,
@@ -76,12 +79,12 @@ SIZES: dict[str, dict[str, int]] = {
         "arrays": 1000,
         "chain": 500,
         "map-reduce": 1000,
-        "tree": 512,
+        "tree": 256,
         "ten-parents": 300,
-        "milliseconds": 400,
+        "milliseconds": 300,
         "uneven": 200,
         "latency": 200,
-        "large-array": 100,
+        "large-array": 5,
         "busy": 1000,
         "keywords": 1000,
         "closure": 1000,
@@ -90,7 +93,12 @@ SIZES: dict[str, dict[str, int]] = {
     "daskflow": {w.name: w.size for w in WORKLOADS},
 }
 # What takes so long that the first round alone has it.
-ONCE = {("parsl", "large-array"), ("daskflow", "unseen"), ("daskflow", "million")}
+ONCE = {
+    ("parsl", "large-array"),
+    ("daskflow", "unseen"),
+    ("daskflow", "million"),
+    *((peer, "uneven") for peer in ("parsl", "delayed", "futures")),
+}
 IN_PICTURE = (
     "independent",
     "arrays",
@@ -136,47 +144,34 @@ def lines_of(python: Path, engine: str, *wanted: str) -> Iterator[Any]:
         # Parsl finds its own scripts there.
         "PATH": os.pathsep.join([str(python.parent), os.environ.get("PATH", "")]),
     }
-    process = subprocess.Popen(
-        [str(python), str(Path(__file__).with_name("peers.py")), engine, str(WORKERS), *wanted],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
-    os.set_blocking(process.stderr.fileno(), False)  # type: ignore[union-attr]
-    watchdog = _Watchdog(process.pid)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            yield json.loads(line)
-        if process.wait() != 0:
-            assert process.stderr is not None
-            say(f"  {engine} failed:\n{(process.stderr.read() or '')[-2000:]}")
-    finally:
-        watchdog.stop()
-
-
-class _Watchdog:
-    """Ends a process and all that it started, once it is told to or after a time."""
-
-    def __init__(self, pid: int):
-        import threading
-
-        self._pid = pid
-        self._timer = threading.Timer(_TIMEOUT_S, self._kill)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        self._kill()
-
-    def _kill(self) -> None:
+    with tempfile.TemporaryFile("w+") as complaints:
+        process = subprocess.Popen(
+            [str(python), str(Path(__file__).with_name("peers.py")), engine, str(WORKERS), *wanted],
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+        watchdog = threading.Timer(_TIMEOUT_S, _end_group, [process])
+        watchdog.start()
         try:
-            os.killpg(self._pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+            assert process.stdout is not None
+            for line in process.stdout:
+                yield json.loads(line)
+            if process.wait() != 0:
+                complaints.seek(0)
+                say(f"  {engine} failed:\n{complaints.read()[-2000:]}")
+        finally:
+            watchdog.cancel()
+            _end_group(process)
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    """End a process, if it has not ended, and all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def first_result_s(python: Path, engine: str) -> float | None:
@@ -318,6 +313,7 @@ def measure(options: argparse.Namespace) -> tuple[list[page.Sample], dict[str, A
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
     options = options_of()
     results = options.output / "results.json"
     if options.redraw:

@@ -13,6 +13,7 @@ import pytest
 import daskflow
 from daskflow import Config, DataFlowKernel, LocalExecutor, WorkerLost, python_app
 from daskflow.worker.handback import TOPIC
+from daskflow.worker.news import NEWS_TOPIC
 
 
 @pytest.fixture(scope="module", params=[True, 3, False], ids=["learned", "three", "off"])
@@ -117,7 +118,7 @@ def test_what_waits_behind_a_long_call_is_not_held_up(
 
 def kept_messages(dask_scheduler: Any) -> int:
     topics = dask_scheduler.get_events().items()
-    return sum(len(events) for topic, events in topics if topic.startswith(TOPIC))
+    return sum(len(events) for topic, events in topics if topic.startswith((TOPIC, NEWS_TOPIC)))
 
 
 def test_the_scheduler_keeps_no_message_of_what_was_handed_back(

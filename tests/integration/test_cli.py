@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -188,6 +190,41 @@ def test_a_script_that_is_no_python_shows_where(tmp_path: Path) -> None:
     assert done.stderr.endswith("SyntaxError: invalid syntax\n")
 
 
+def test_perf_runs_workloads_on_the_users_executors_and_prints_what_came_of_them(
+    tmp_path: Path, config: str
+) -> None:
+    chosen = ["--only", "chain", "--only", "latency", "--only", "failing", "--only", "startup"]
+    done = run(tmp_path, "perf", "--config", config, "--size", "0.02", *chosen, "--json")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    told = json.loads(done.stdout)
+    assert set(told["versions"]) == {"daskflow", "dask", "distributed"}
+    assert (told["workers"], told["slots"]) == (1, 2)
+    workloads = {each.pop("name"): each for each in told["workloads"]}
+    assert list(workloads) == ["chain", "latency", "failing", "startup"]
+    assert {name: each["calls"] for name, each in workloads.items()} == {
+        "chain": 100,
+        "latency": 20,
+        "failing": 1000,
+        "startup": 1,
+    }
+    assert all(each["seconds"] > 0 for each in workloads.values())
+    assert workloads["latency"]["round_trip_s"] > 0
+    # A thread executor's worker is in this process.
+    cpu = workloads["failing"]["cpu_us_per_call"]
+    assert cpu["client"] > 0
+    assert cpu["scheduler"] >= 0
+    assert cpu["workers"] is None
+
+
+def test_perf_prints_a_table_without_tracebacks_or_paths(tmp_path: Path, config: str) -> None:
+    done = run(tmp_path, "perf", "--config", config, "--size", "0.01", "--only", "tree")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert "1 worker, 2 calls at once" in done.stdout
+    row = next(line for line in done.stdout.splitlines() if line.strip().startswith("tree"))
+    assert row.split()[:2] == ["tree", "255"]
+    assert str(tmp_path) not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
@@ -198,6 +235,11 @@ def test_a_script_that_is_no_python_shows_where(tmp_path: Path) -> None:
         (["run", "--config", "no.toml", "script.py"], 2, "'no.toml' does not exist"),
         (["run", "script.py", "--config", "bad.toml"], 1, "'bad.toml' cannot be read"),
         (["run", "script.py", "--config=odd.toml"], 1, "unknown key 'colour'"),
+        (["perf", "--only", "chian"], 2, "'chian': must be one of independent, arrays, chain"),
+        (["perf", "--size", "0"], 2, "'--size'"),
+        (["perf", "--size", "nan"], 2, "must be a number above 0"),
+        (["perf", "--config", "no.toml"], 2, "'no.toml' does not exist"),
+        (["perf", "--config", "odd.toml"], 1, "unknown key 'colour'"),
         (["bogus"], 2, "'bogus'"),
         (["demo", "--workers", "0"], 2, "'--workers'"),
         (["demo", "--input", "missing"], 1, "does not exist"),
@@ -225,3 +267,38 @@ def test_help_is_shown_where_no_command_is_given(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "Commands:" in done.stdout
     assert run(tmp_path, "run", "--help").returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_script_cancels_its_calls(
+    tmp_path: Path, config: str, number: signal.Signals
+) -> None:
+    write(
+        tmp_path,
+        "script.py",
+        """
+import time
+from daskflow import python_app
+
+@python_app
+def long():
+    print("started", flush=True)
+    time.sleep(60)
+
+long().result()
+""",
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-m", "daskflow", "run", "--config", config, "script.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == "started\n"
+    started.send_signal(number)
+    _out, err = started.communicate(timeout=60)
+    assert started.returncode == 128 + number
+    assert "daskflow:0: RuntimeWarning: daskflow: 1 call was recorded and never run" in err
+    assert err.endswith(f"daskflow: ended by {number.name}\n")

@@ -181,3 +181,29 @@ def test_what_needs_a_call_that_cannot_be_sent_does_not_run_without_it(
         broken.result()
     with pytest.raises(DependencyError):
         both.result()
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_collection_survives_the_worker_of_a_call_that_it_is_built_on(
+    where: str, packing: DataFlowKernel, tmp_path: Path
+) -> None:
+    died = str(tmp_path / "died")
+
+    @python_app
+    def dies_once(value: int, here: bool) -> int:
+        if here and not Path(died).exists():
+            Path(died).write_text("once")
+            os._exit(1)
+        return value
+
+    @python_app
+    def follows(value: int, here: bool) -> int:
+        if here and not Path(died).exists():
+            Path(died).write_text("once")
+            os._exit(1)
+        return value + 1
+
+    calls = [follows(dies_once(i, where == "before"), where == "after") for i in range(1)]
+    whole = same(dask.delayed(sum)(calls))
+    assert whole.result(timeout=60) == 1
+    assert daskflow.gather(calls) == [1]

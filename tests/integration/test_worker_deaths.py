@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -101,6 +102,22 @@ def test_a_killer_among_ten_thousand_fails_alone_and_takes_its_batch_mates_with_
     del mates[killer]
     assert len(mates) > 1, "it was in a batch"
     assert set(mates.values()) == {1}, "and they were not in a task with it again"
+
+
+@pytest.mark.usefixtures("two_workers")
+def test_a_call_that_kills_its_worker_even_from_a_child_fails_in_the_end() -> None:
+    worker_of = os.getppid  # in a child process
+
+    @python_app
+    def kills_worker() -> None:
+        is_child = "-c" in sys.orig_argv and "daskflow.worker" in " ".join(sys.orig_argv)
+        os.kill(worker_of() if is_child else os.getpid(), signal.SIGKILL)
+        threading.Event().wait()
+
+    killer = kills_worker()
+    with pytest.raises(WorkerLost, match="each worker that ran it died"):
+        killer.result()
+    assert python_app(abs)(-1).result() == 1
 
 
 def test_ten_workers_killed_from_outside_cost_no_result_among_100_000(

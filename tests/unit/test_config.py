@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from daskflow import (
+    BlockExecutor,
     Config,
     ConfigurationError,
     ExistingExecutor,
@@ -16,6 +18,7 @@ from daskflow import (
     Retry,
     ThreadExecutor,
 )
+from jobqueue_sites import SlurmProvider
 
 
 def test_a_config_is_frozen_and_takes_keywords_only() -> None:
@@ -54,7 +57,8 @@ def test_equal_settings_make_equal_configs() -> None:
         ({"run_dir": 5}, ["run_dir=5"]),
         ({"run_dir": ""}, ["run_dir=''"]),
         ({"executors": []}, ["executors=[]"]),
-        ({"executors": LocalExecutor(workers=1)}, ["executors=", "list"]),
+        ({"executors": LocalExecutor(workers=1)}, ["executors=LocalExecutor(...): must be a list"]),
+        ({"executors": [SlurmProvider()]}, ["SlurmProvider(...) is no executor"]),
         ({"executors": ["local"]}, ["'local'", "no executor"]),
         (
             {"executors": [LocalExecutor(workers=1), LocalExecutor(workers=2)]},
@@ -219,3 +223,19 @@ def test_a_config_file_that_is_missing_or_no_text_is_a_configuration_error(tmp_p
         Config.from_toml(tmp_path / "binary.toml")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Config.from_toml(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "offers"),
+    [
+        ({}, {}),
+        ({"cpu_affinity": "block"}, {"cores": math.inf}),
+        ({"available_accelerators": 4}, {"GPU": 1}),
+        ({"available_accelerators": "auto", "resources": {"licence": 2}}, {"GPU": 1, "licence": 2}),
+        ({"available_accelerators": ["0,1", "2"]}, {"GPU": 2}),
+    ],
+)
+def test_a_block_executor_knows_what_its_workers_will_have(
+    settings: dict[str, Any], offers: dict[str, float]
+) -> None:
+    assert BlockExecutor(provider=SlurmProvider(), **settings).offers == offers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -104,5 +105,42 @@ def test_what_is_installed_is_not_the_users() -> None:
     assert is_users(sys.modules[__name__])
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        "/home/me/.local/lib/python3.11/site-packages/{}",
+        "/usr/lib/python3/dist-packages/{}",
+        "{folder}/with-distributions/{}",
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "path"), [("one", "one.py"), ("pack", "pack/__init__.py"), ("pack.sub", "pack/sub.py")]
+)
+def test_what_is_installed_elsewhere_is_not_the_users(
+    tmp_path: Path, file: str, name: str, path: str
+) -> None:
+    (tmp_path / "with-distributions" / "one-1.0.dist-info").mkdir(parents=True)
+    module = ModuleType(name)
+    module.__file__ = file.format(path, folder=tmp_path)
+    assert not is_users(module)
+    module.__file__ = str(tmp_path / "my-project" / path)
+    assert is_users(module)
+
+
 def test_builtins_have_fingerprints_too() -> None:
     assert fingerprint(len) == fingerprint(len)
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("/elsewhere/lib/python3.12/site-packages/package/part.py", False),
+        ("/usr/lib/python3/dist-packages/package.py", False),
+        ("/home/user/site-packages.py", True),
+        ("/home/user/project/part.py", True),
+    ],
+)
+def test_what_lies_in_any_folder_of_packages_is_installed(file: str, expected: bool) -> None:
+    module = ModuleType("package")
+    module.__file__ = file
+    assert is_users(module) is expected

@@ -6,22 +6,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskflow.graph.call import AppSpec, Call, Options, State
+from daskflow.kernel.placing import Route
 from daskflow.kernel.ready import ReadyCalls
 from daskflow.kernel.waiting import Waiting
+from daskflow.worker.keys import inner_number
 
 
-def make_call(number: int, priority: int = 0) -> Call:
-    app = AppSpec("app", "python", print, Options(priority=priority))
+def make_call(number: int, priority: int = 0, gpus: int = 0) -> Call:
+    resources = {"GPU": gpus} if gpus else {}
+    app = AppSpec("app", "python", print, Options(priority=priority, resources=resources))
     return Call(number, app, (), None, (), app.options)
 
 
-def taken(queue: ReadyCalls) -> list[Call]:
-    return [queue.pop() for _ in range(len(queue))]
+def route(call: Call) -> Route | None:
+    resources = tuple(call.options.resources.items())
+    return ("all", resources) if resources else None
+
+
+def taken(queue: ReadyCalls, room: int = 0) -> list[Call | None]:
+    rooms = dict.fromkeys(queue.routes(), room)
+    return [queue.pop(rooms) for _ in range(len(queue))]
 
 
 @given(st.lists(st.tuples(st.integers(-1, 2), st.booleans())))
 def test_calls_are_taken_by_priority_then_in_order(history: list[tuple[int, bool]]) -> None:
-    queue, in_order = ReadyCalls(), []
+    queue, in_order = ReadyCalls(route), []
     for number, (priority, before_all) in enumerate(history):
         call = make_call(number, priority)
         if before_all:
@@ -36,13 +45,30 @@ def test_calls_are_taken_by_priority_then_in_order(history: list[tuple[int, bool
 
 
 def test_what_is_put_back_keeps_its_order() -> None:
-    queue = ReadyCalls()
+    queue = ReadyCalls(route)
     calls = [make_call(n) for n in range(5)]
     for call in calls:
         queue.append(call)
-    first = [queue.pop() for _ in range(3)]
+    first = [call for _ in range(3) if (call := queue.pop({})) is not None]
     queue.put_back(first)
     assert taken(queue) == calls
+
+
+def test_calls_of_a_route_without_room_are_passed_over() -> None:
+    queue = ReadyCalls(route)
+    plain, first, second = make_call(1), make_call(0, gpus=1), make_call(2, gpus=1)
+    for call in (plain, first, second):
+        queue.append(call)
+    assert taken(queue, room=1) == [first, plain, None]
+    assert list(queue) == [second]
+
+
+def test_what_a_join_has_begun_comes_before_later_calls_of_other_routes() -> None:
+    queue = ReadyCalls(route)
+    later, inner = make_call(1), make_call(inner_number(0, 1, 0), gpus=1)
+    queue.append(later)
+    queue.append(inner)
+    assert taken(queue, room=1) == [inner, later]
 
 
 def test_what_is_held_is_released_once_by_what_it_waits_for() -> None:

@@ -168,6 +168,30 @@ def test_nothing_of_a_kernel_is_left_on_a_scheduler_that_is_not_its_own(
     assert closed() is None, "the client does not hold on to it"
 
 
+LOADS = """
+import sys, daskflow
+from daskflow import Config, ExistingExecutor
+
+with daskflow.load(Config(executors=[ExistingExecutor(sys.argv[1])])):
+    print("loaded", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_nothing_is_left_on_it_by_a_process_that_was_killed(
+    client: distributed.Client, scripts: Any
+) -> None:
+    script = scripts.start(LOADS, client.scheduler.address, stdin=-1)
+    assert script.stdout.readline() == "loaded\n"
+    assert client.run_on_scheduler(of_daskflow)
+    script.kill()
+    for _ in range(300):
+        if not client.run_on_scheduler(of_daskflow):
+            break
+        threading.Event().wait(0.1)  # nothing tells of it
+    assert client.run_on_scheduler(of_daskflow) == []
+
+
 def test_an_asynchronous_client_is_refused(
     config: Configs, cluster: Callable[..., tuple[Any, str]]
 ) -> None:
@@ -185,7 +209,7 @@ def test_closing_stops_what_still_runs_on_the_cluster(
     config: Configs, client: distributed.Client, fifo: Callable[[str], str]
 ) -> None:
     started = fifo("started")
-    with pytest.warns(RuntimeWarning, match="50 calls"):
+    with pytest.warns(RuntimeWarning, match="calls were recorded and never run"):
         with daskflow.load(config(executors=[ExistingExecutor(client)], exit_mode="cancel")):
             spins(started)
             for x in range(49):
@@ -269,6 +293,50 @@ def test_workers_that_join_the_cluster_later_have_its_label(
         script.stdin.flush()
         assert script.stdout.readline() == "joined\n"
         assert future.result(timeout=30) == (script.pid, "late")
+
+
+LATE = """
+import asyncio, contextlib, sys
+
+address, how = sys.argv[1:]
+if how == "without":
+    sys.modules["daskflow"] = None  # as if it were not installed
+from distributed import Worker
+
+async def main():
+    async with Worker(address, nthreads=2, name=how, dashboard=False, host="127.0.0.1", memory_limit=0):
+        print("joined", flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+
+asyncio.run(main())
+"""
+
+
+def test_workers_without_daskflow_that_join_later_are_named_and_run_no_call(
+    config: Configs,
+    cluster: Callable[..., tuple[Any, str]],
+    scripts: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _script, address = cluster(workers=0)
+    with distributed.Client(address) as user:
+        with pytest.warns(RuntimeWarning, match=r"no work .*tcp://.*daskflow False"):
+            with daskflow.load(config(executors=[ExistingExecutor(user)])):
+                futures = [where.options(batch=False)() for _ in range(10)]
+                daskflow.submit()
+                stranger = scripts.start(LATE, address, "without", stdin=-1)
+                assert stranger.stdout.readline() == "joined\n", "it may join"
+                fellow = scripts.start(LATE, address, "fellow", stdin=-1)
+                assert fellow.stdout.readline() == "joined\n"
+                assert {f.result(timeout=60) for f in futures} == {(fellow.pid, "fellow")}
+                assert len(user.nthreads()) == 2
+        assert "daskflow False (here: True)" in caplog.text
+        again = user.submit(os.getpid, workers=["without"], pure=False)
+        assert again.result(timeout=60) == stranger.pid, "afterwards it works for others again"
+        user.run(tuple)  # both answer
+    for script in (stranger, fellow):
+        script.stdin.close()
+        assert script.wait(20) == 0
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -313,3 +313,34 @@ def test_futures_of_the_parent_that_have_ended_are_there_in_a_forked_child(
             assert answers.read() == "9 forked"
         assert os.waitpid(pid, 0)[1] == 0
         assert unfinished.result() == 16
+
+
+SUBMITTING_A_JOB = """
+import daskflow
+from daskflow import BlockExecutor, Config
+from jobqueue_sites import SlurmProvider
+
+executor = BlockExecutor(provider=SlurmProvider(), host="127.0.0.1")
+daskflow.load(Config(executors=[executor], dashboard=False))
+"""
+
+
+def test_ctrl_c_while_a_job_is_submitted_cancels_the_job(
+    scripts: Any, fifo: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, cancelled = fifo("asked"), tmp_path / "cancelled"
+    for name, text in (
+        ("sbatch", f"echo $PPID > {asked}; sleep 1; echo 4711"),
+        ("scancel", f"echo $* > {cancelled}"),
+    ):
+        command = tmp_path / "bin" / name
+        command.parent.mkdir(exist_ok=True)
+        command.write_text(f"#!/bin/bash\n{text}\n")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    script = scripts.start(SUBMITTING_A_JOB)
+    Path(asked).read_text()
+    os.killpg(script.pid, signal.SIGINT)
+    _out, err = script.communicate(timeout=60)
+    assert err.rstrip().endswith("KeyboardInterrupt")
+    assert "4711" in cancelled.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import dask
 import pytest
 
 from jobqueue_sites import (
@@ -20,6 +21,7 @@ from jobqueue_sites import (
     SshLauncher,
     TorqueProvider,
 )
+from jobqueue_sites.address import listening_host
 
 
 @pytest.mark.parametrize(
@@ -84,3 +86,19 @@ def test_a_provider_of_parsls_name_is_the_same() -> None:
 def test_blocks_may_begin_below_what_is_kept() -> None:
     provider = SlurmProvider(init_blocks=0, min_blocks=1, max_blocks=2, launcher=SrunLauncher())
     assert (provider.init_blocks, provider.min_blocks) == (0, 1)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.77", "no-such-host.invalid", "tcp://127.0.0.1"])
+def test_a_host_that_is_not_this_machine_is_refused(host: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        listening_host(host, None, encrypted=True)
+    assert f"host={host!r}: is no address of this machine (" in str(caught.value)
+    with (
+        dask.config.set({"jobqueue-sites.host": host}),
+        pytest.raises(SettingsError, match=r"jobqueue-sites\.host="),
+    ):
+        listening_host(None, None, encrypted=True)
+
+
+def test_a_host_of_this_machine_is_listened_on() -> None:
+    assert listening_host("localhost", None, encrypted=True) == "localhost"
