@@ -151,9 +151,7 @@ class Agent:
             return None
         if (error := starting.exception()) is not None:
             await workers.close()
-            while error.__cause__ is not None:
-                error = error.__cause__
-            why = f"{self._host}: a worker cannot start: {type(error).__name__}: {error}"
+            why = f"{self._host}: a worker cannot start: {_cause(error)}"
             raise CannotGoOn(why, is_setup_fault=False)
         return workers
 
@@ -204,6 +202,15 @@ class Agent:
         except OSError as error:
             logger.error("cannot write to %s: %s", self._folder, error)
         return report
+
+
+def _cause(error: BaseException) -> str:
+    """Say what was at the beginning of a chain of errors."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    if isinstance(error, TimeoutError | asyncio.CancelledError):
+        return "it took too long"
+    return f"{type(error).__name__}: {error}"
 
 
 def main() -> None:

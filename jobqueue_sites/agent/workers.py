@@ -15,6 +15,7 @@ from jobqueue_sites.agent import variables
 from jobqueue_sites.agent.settings import AgentSettings
 from jobqueue_sites.pinning.plan import NodePlan, WorkerPlan
 
+_START_TIMEOUT_S = 60.0
 _CLOSE_TIMEOUT_S = 4.0
 _WATCH_S = 1.0
 _LOST_S = 10.0
@@ -42,6 +43,8 @@ class NodeWorkers:
             What the first one raised that could not start.
         """
         await asyncio.gather(*self._nannies)
+        for nanny in self._nannies:  # and one that is started again will not find a lost scheduler
+            nanny.death_timeout = self._settings.death_timeout_s
 
     async def finished(self, on_lost: Callable[[str], object]) -> None:
         """Return when no worker is left: the scheduler closed them, or is gone, or they cannot restart.
@@ -85,7 +88,7 @@ class NodeWorkers:
 
     def _nanny(self, worker: WorkerPlan, block: str, node: int) -> Nanny:
         settings = self._settings
-        return Nanny(
+        nanny = Nanny(
             self._scheduler,
             name=f"{block}-{node}-{worker.slot}",
             nthreads=worker.threads,
@@ -95,12 +98,15 @@ class NodeWorkers:
             security=self._security,
             interface=settings.interface,
             local_directory=settings.local_directory,
-            death_timeout=settings.death_timeout_s,
+            death_timeout=max(_START_TIMEOUT_S, settings.death_timeout_s),
             preload=["jobqueue_sites.agent.pin"],
             # Unpickled by the worker alone: here, classes of the client's __main__ could not be sent on.
             plugins=[base64.b64decode(plugin) for plugin in settings.plugins],
             dashboard=False,
         )
+        # To start a process may take longer than it is to wait for a scheduler that is lost.
+        nanny.worker_kwargs["death_timeout"] = settings.death_timeout_s
+        return nanny
 
 
 def security_of(settings: AgentSettings) -> Security:

@@ -1,4 +1,4 @@
-"""How many blocks there should be, and when a site is given a rest. Pure."""
+"""How many blocks there should be, how often to ask after them, and when to rest. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from jobqueue_sites.blocks.states import BlockState
 
 MOST_FAILURES = 3
 """So many refusals or failed starts in a row, with no block up, and the site is left alone."""
+POLL_S = 2.0
+"""The pause between queries while a block is about to start or to end."""
+LONGEST_POLL_S = 30.0
+"""And when nothing has happened for a while."""
+_SLOWER = 1.5
+_NEAR_END_S = 15.0
+_SOON_UP_S = 120.0
 _FIRST_PAUSE_S = 1.0
 _REST_S = 60.0
 _LONGEST_REST_S = 1800.0
@@ -58,6 +65,37 @@ def to_close(blocks: Sequence[Block], surplus: int) -> list[Block]:
         return block.state is BlockState.UP, block.state is BlockState.STARTING, -block.number
 
     return sorted(blocks, key=worth)[: max(0, surplus)]
+
+
+def next_poll_s(
+    blocks: Sequence[Block], now_s: float, previous_s: float, *, is_quiet: bool
+) -> float:
+    """Return the pause before the batch system is asked again after open blocks that have jobs.
+
+    Parameters
+    ----------
+    previous_s
+        The pause before this time.
+    is_quiet
+        Whether this time has told nothing new.
+    """
+    if not is_quiet or any(_is_moving(block, now_s) for block in blocks):
+        return POLL_S
+    return min(previous_s * _SLOWER, LONGEST_POLL_S)
+
+
+def _is_moving(block: Block, now_s: float) -> bool:
+    """Whether a block is about to start or to end."""
+    ran_s = 0.0 if block.started_s is None else now_s - block.started_s
+    is_coming = block.state is BlockState.STARTING and ran_s < _SOON_UP_S
+    is_near_end = block.ends_s is not None and block.ends_s - now_s < _NEAR_END_S
+    return (
+        is_coming
+        or is_near_end
+        or block.is_closing
+        or block.state is BlockState.ENDING
+        or block.hopeless_since_s is not None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

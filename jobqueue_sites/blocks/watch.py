@@ -24,6 +24,8 @@ from pathlib import Path
 from jobqueue_sites.agent.settings import disown
 from jobqueue_sites.blocks.block import Block
 from jobqueue_sites.blocks.commands import run_command
+from jobqueue_sites.blocks.guard import Guard
+from jobqueue_sites.blocks.policy import POLL_S, next_poll_s
 from jobqueue_sites.blocks.reports import Reports
 from jobqueue_sites.blocks.states import BlockState
 from jobqueue_sites.errors import (
@@ -37,11 +39,6 @@ from jobqueue_sites.providers.base import BlockJob, JobState, JobStatus, Provide
 from jobqueue_sites.units import walltime_s
 
 logger = logging.getLogger("jobqueue_sites.blocks")
-POLL_S = 2.0
-LONGEST_POLL_S = 30.0
-_SLOWER = 1.5
-_NEAR_END_S = 15.0
-_SOON_UP_S = 120.0
 _HOPELESS_S = 5.0
 _MOST_SUBMISSIONS = 4
 _MOST_ENDED = 1000
@@ -89,6 +86,7 @@ class BlockWatch:
         """As the agents have found."""
         self._open: dict[str, None] = {}
         self._ended: deque[str] = deque()
+        self._guard = Guard()
         self._reports = Reports(folder, provider.nodes_per_block)
         self._uncancelled: set[str] = set()
         self._submissions: set[asyncio.Task[None]] = set()
@@ -149,6 +147,7 @@ class BlockWatch:
         # Not awaited themselves: whoever is tired of waiting must not lose the id of a job.
         cancelling = asyncio.create_task(self.cancel(list(self._open), tries=2))
         await asyncio.wait({cancelling, *self._submissions})
+        await asyncio.to_thread(self._guard.let_go)
 
     def look_soon(self) -> None:
         """Something has changed: ask the batch system at short intervals again."""
@@ -223,7 +222,10 @@ class BlockWatch:
             await self._look()
         except Exception:
             logger.exception("looking after the blocks failed, and goes on")
-        self._poll_every_s = self._next_interval_s(is_quiet=self._states() == before)
+        is_quiet = self._states() == before
+        self._poll_every_s = next_poll_s(
+            self._with_job(), time.time(), self._poll_every_s, is_quiet=is_quiet
+        )
         self._polled_s = time.monotonic()
 
     async def _look(self) -> None:
@@ -314,20 +316,6 @@ class BlockWatch:
                 refused = now.refused(_HOPELESS.format(block.reason), now_s)
                 self._change(refused.told_of_fault("", is_setup_fault=True))
 
-    def _next_interval_s(self, *, is_quiet: bool) -> float:
-        """Return the pause before the next query: short while a block is about to start or end."""
-        now_s = time.time()
-        for block in self._with_job():
-            near_end = block.ends_s is not None and block.ends_s - now_s < _NEAR_END_S
-            ran_s = 0.0 if block.started_s is None else now_s - block.started_s
-            is_coming = block.state is BlockState.STARTING and ran_s < _SOON_UP_S
-            is_going = block.is_closing or block.state is BlockState.ENDING
-            if near_end or is_coming or is_going or block.hopeless_since_s is not None:
-                return POLL_S
-        if not is_quiet:
-            return POLL_S
-        return min(self._poll_every_s * _SLOWER, LONGEST_POLL_S)
-
     def _with_evidence(self, block: Block) -> Block:
         """Add to a block that has just failed what its log says, unless its agents have spoken."""
         is_telling = block.state in (BlockState.FAILED, BlockState.OUT_OF_MEMORY)
@@ -359,6 +347,10 @@ class BlockWatch:
 
     # ---- inside -----------------------------------------------------------------------------
 
+    def _guard_jobs(self) -> None:
+        ids = [str(b.job_id) for b in self._with_job() if b.state is not BlockState.ENDING]
+        self._guard.hold(self._provider.cancel(ids).argv if ids else ())
+
     def _with_job(self) -> list[Block]:
         return [block for block in self.open_blocks if block.job_id is not None]
 
@@ -376,6 +368,11 @@ class BlockWatch:
             self._ended.append(block.name)
             if len(self._ended) > _MOST_ENDED:
                 del self.blocks[self._ended.popleft()]
+        if block.job_id is not None and (block.job_id, block.state) != (
+            before.job_id,
+            before.state,
+        ):
+            self._guard_jobs()
         if block.state is not before.state:
             logger.info(
                 "block %s: %s -> %s %s", block.name, before.state, block.state, block.reason

@@ -128,3 +128,25 @@ def test_a_killed_client_leaves_no_job_for_long(tmp_path: Path) -> None:
         os.kill(client.pid, signal.SIGKILL)
         client.wait()
     wait_until(lambda: not jobs(tmp_path), timeout_s=20)
+
+
+def test_a_killed_client_leaves_no_job_waiting_in_the_queue(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal\n"
+        "from daskflow import BlockExecutor, Config, load\n"
+        "from jobqueue_sites import SlurmProvider\n"
+        "from tests.slurm.test_block_life import wait_until\n"
+        "later = '--begin=now+1hour'\n"
+        "provider = SlurmProvider(partition='main', walltime='00:10:00', scheduler_options=later)\n"
+        "executor = BlockExecutor(provider=provider)\n"
+        f"kernel = load(Config(executors=[executor], dashboard=False, run_dir={str(tmp_path)!r}))\n"
+        "wait_until(lambda: kernel.clusters['blocks'].blocks[0].job_id)\n"
+        "print(kernel.clusters['blocks'].blocks[0].job_id, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip().isdigit()
+    wait_until(lambda: not jobs(tmp_path), timeout_s=20)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import psutil
 import pytest
 from distributed import Client, LocalCluster, WorkerPlugin
 
@@ -154,6 +155,44 @@ def test_a_ctrl_c_while_a_cluster_starts_closes_it(
     with pytest.raises(KeyboardInterrupt):
         cluster_of(provider(tmp_path), tmp_path)
     assert no_job_is_left(tmp_path)
+
+
+KILLED = """\
+import os, signal, sys, time
+from pathlib import Path
+from jobqueue_sites import BlockCluster, ClusterSettings, LocalProvider
+provider = LocalProvider(walltime='00:10:00')
+settings = ClusterSettings(directory={directory!r}, host='127.0.0.1', death_timeout={death_timeout})
+cluster = BlockCluster(provider, settings=settings)
+cluster.wait_for_blocks(1, timeout=60)
+if {guard_dies}:
+    os.kill(cluster._watch._guard.pid, signal.SIGKILL)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("death_timeout", "guard_dies"), [(60, False), (3, True)])
+def test_a_client_that_is_killed_leaves_no_job(
+    tmp_path: Path, death_timeout: float, guard_dies: bool
+) -> None:
+    script = KILLED.format(
+        directory=str(tmp_path / "blocks"), death_timeout=death_timeout, guard_dies=guard_dies
+    )
+    done = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert running_jobs(tmp_path) or not guard_dies
+    until(lambda: not running_jobs(tmp_path), within_s=30)
+
+
+def test_a_guard_has_nothing_to_do_once_all_jobs_are_cancelled(tmp_path: Path) -> None:
+    batch = provider(tmp_path)
+    with cluster_of(batch, tmp_path) as cluster:
+        cluster.wait_for_blocks(1, timeout=60)
+        guard = cluster._watch._guard.pid
+        assert guard is not None
+        assert psutil.pid_exists(guard)
+    assert not psutil.pid_exists(guard)
+    assert batch.calls("cancel") == 1
 
 
 def test_a_cluster_that_cannot_start_leaves_no_scheduler(tmp_path: Path) -> None:

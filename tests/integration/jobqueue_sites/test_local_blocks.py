@@ -155,7 +155,6 @@ def test_a_block_that_cannot_start_is_explained(tmp_path: Path) -> None:
 def test_a_walltime_is_a_normal_end(tmp_path: Path) -> None:
     short = settings(tmp_path, walltime="00:00:15", kill_after=2.0)
     with LocalBlocks(**short) as cluster:
-        cluster.wait_for_blocks(1, timeout=60)
         cluster.wait_for_end("blocks-0", timeout=60)
         assert cluster.blocks[0].state is BlockState.TIMEOUT
 

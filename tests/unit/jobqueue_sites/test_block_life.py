@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from jobqueue_sites.blocks.block import EARLY_S, LOST_SIGHT_S, Block
 from jobqueue_sites.blocks.explain import explain
-from jobqueue_sites.blocks.policy import MOST_FAILURES, Bounds, Health, blocks_missing, to_close
+from jobqueue_sites.blocks.policy import (
+    LONGEST_POLL_S,
+    MOST_FAILURES,
+    POLL_S,
+    Bounds,
+    Health,
+    blocks_missing,
+    next_poll_s,
+    to_close,
+)
 from jobqueue_sites.blocks.states import MOVES, BlockState, state_after
 from jobqueue_sites.providers import JobState, JobStatus
 
@@ -171,10 +180,49 @@ def test_blocks_that_were_asked_for_come_without_work_but_once_only() -> None:
 
 
 def test_those_that_are_least_far_are_closed_first() -> None:
-    queued = Block(name="b-3", number=3).submitted("8", 100.0)
-    chosen = to_close([*up(3), queued], 2)
+    chosen = to_close([*up(3), queued()], 2)
     assert [block.number for block in chosen] == [3, 2]
     assert to_close(up(3), -1) == []
+
+
+# ---- how often the batch system is asked ----------------------------------------------------
+
+
+def queued() -> Block:
+    return Block(name="b-3", number=3, walltime_s=600).submitted("8", 100.0)
+
+
+def test_the_batch_system_is_asked_less_and_less_often_while_nothing_happens() -> None:
+    pauses = [POLL_S]
+    while pauses[-1] < LONGEST_POLL_S:
+        pauses.append(next_poll_s([queued(), *up(1)], 150.0, pauses[-1], is_quiet=True))
+    assert pauses == sorted(pauses)
+    assert len(pauses) < 12
+    assert next_poll_s([queued()], 150.0, LONGEST_POLL_S, is_quiet=True) == LONGEST_POLL_S
+    assert next_poll_s([queued()], 150.0, LONGEST_POLL_S, is_quiet=False) == POLL_S
+
+
+@pytest.mark.parametrize(
+    ("block", "now_s", "is_soon"),
+    [
+        (running(), 120.0, True),  # it starts
+        (running(), 500.0, False),  # but something keeps it from that
+        (up(1)[0], 500.0, False),
+        (up(1)[0], 110.0 + 600 - 10, True),  # its time is nearly over
+        (up(1)[0].wanted_closed(), 500.0, True),
+        (up(1)[0].ending(), 500.0, True),
+        (
+            queued().seen(JobStatus(state=JobState.PENDING, is_hopeless=True), 110.0),
+            500.0,
+            True,
+        ),
+    ],
+)
+def test_it_is_asked_often_while_a_block_is_about_to_start_or_end(
+    block: Block, now_s: float, is_soon: bool
+) -> None:
+    pause_s = next_poll_s([queued(), block], now_s, LONGEST_POLL_S, is_quiet=True)
+    assert (pause_s == POLL_S) is is_soon
 
 
 # ---- a site that does not work --------------------------------------------------------------
