@@ -145,12 +145,17 @@ def test_a_client_is_left_as_it_was(config: Configs, client: distributed.Client)
     assert future.result() == 9
 
 
-def of_daskflow(dask_scheduler: Any) -> list[str]:
-    topics = dask_scheduler._broker._topics
-    return [
-        *(name for name in dask_scheduler.plugins if "daskflow" in name),
-        *(name for name, topic in topics.items() if "daskflow" in name and topic.subscribers),
-    ]
+def of_daskflow(client: distributed.Client) -> list[str]:
+    # Travels by value: a scheduler that somebody else has started need not know this module.
+    def look(dask_scheduler: Any) -> list[str]:
+        topics = dask_scheduler._broker._topics
+        return [
+            *(name for name in dask_scheduler.plugins if "daskflow" in name),
+            *(name for name, topic in topics.items() if "daskflow" in name and topic.subscribers),
+        ]
+
+    found: list[str] = client.run_on_scheduler(look)
+    return found
 
 
 def test_nothing_of_a_kernel_is_left_on_a_scheduler_that_is_not_its_own(
@@ -159,9 +164,9 @@ def test_nothing_of_a_kernel_is_left_on_a_scheduler_that_is_not_its_own(
     executors = [ExistingExecutor(client), ThreadExecutor(max_threads=1)]
     with daskflow.load(config(executors=executors)) as kernel:
         assert square(3).result() == 9
-        assert client.run_on_scheduler(of_daskflow)
+        assert of_daskflow(client)
     client.submit(abs, -1).result()  # by the way that leaving it takes
-    assert client.run_on_scheduler(of_daskflow) == []
+    assert of_daskflow(client) == []
     closed = weakref.ref(kernel)
     del kernel
     gc.collect()
@@ -183,13 +188,13 @@ def test_nothing_is_left_on_it_by_a_process_that_was_killed(
 ) -> None:
     script = scripts.start(LOADS, client.scheduler.address, stdin=-1)
     assert script.stdout.readline() == "loaded\n"
-    assert client.run_on_scheduler(of_daskflow)
+    assert of_daskflow(client)
     script.kill()
     for _ in range(300):
-        if not client.run_on_scheduler(of_daskflow):
+        if not of_daskflow(client):
             break
         threading.Event().wait(0.1)  # nothing tells of it
-    assert client.run_on_scheduler(of_daskflow) == []
+    assert of_daskflow(client) == []
 
 
 def test_an_asynchronous_client_is_refused(
