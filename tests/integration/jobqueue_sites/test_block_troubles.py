@@ -315,10 +315,8 @@ exec {sys.executable} "$@"
         path = report_path(cluster.folder, "blocks-0", 1)
         until(lambda: path.exists() and Report.read(path).phase is Phase.FAILED)
         cluster._watch.look_soon()
-        until(lambda: cluster.blocks[0].fault)
-        said = cluster.explain()
-        assert "1 of 2 workers" in said
-        assert "cannot reach the scheduler at tls://10.0.0.1:1" in said
+        until(lambda: "1 of 2 workers" in cluster.explain() and cluster.blocks[0].fault)
+        assert "cannot reach the scheduler at tls://10.0.0.1:1" in cluster.explain()
 
 
 class _FailsSecondTime(WorkerPlugin):
