@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,17 +126,15 @@ class OpenSession:
     def close(self, *, is_lost: bool = False) -> None:
         """Stop what was started, last first. Harmless when repeated.
 
-        If the scheduler `is_lost`, the client's account of its vain attempts is no news.
+        That a stream was closed before its last words is no news then; nor, if the scheduler `is_lost`,
+        is the client's account of its vain attempts.
         """
-        client_logger = logging.getLogger("distributed.client")
-        level = client_logger.level
         self._is_lost = is_lost
-        if is_lost:
-            client_logger.setLevel(logging.CRITICAL)
-        try:
+        with contextlib.ExitStack() as quiet:
+            quiet.enter_context(_at_least("distributed.batched", logging.WARNING))
+            if is_lost:
+                quiet.enter_context(_at_least("distributed.client", logging.CRITICAL))
             self._close()
-        finally:
-            client_logger.setLevel(level)
 
     def _close(self) -> None:
         if self.host is not None and self._closers:
@@ -193,6 +191,18 @@ class OpenSession:
         kept = contextlib.ExitStack()
         kept.enter_context(tasks.order_kept())
         return kept.close
+
+
+@contextlib.contextmanager
+def _at_least(name: str, level: int) -> Iterator[None]:
+    """Let a logger say only what is of a level, or above it."""
+    told = logging.getLogger(name)
+    was = told.level
+    told.setLevel(max(was, level))
+    try:
+        yield
+    finally:
+        told.setLevel(was)
 
 
 def _start_scheduler(host: HostProcess, config: Config) -> _Scheduler:

@@ -335,6 +335,8 @@ def test_a_worker_that_cannot_be_started_again_ends_its_node_and_is_told(tmp_pat
     batch = provider(tmp_path)
     with cluster_of(batch, tmp_path, **chosen) as cluster, Client(cluster) as client:
         cluster.wait_for_blocks(1, timeout=60)
+        path = report_path(cluster.folder, "blocks-0", 0)
+        until(lambda: Report.read(path).phase is Phase.UP)  # its nanny knows that it has started
         os.kill(client.submit(os.getpid).result(timeout=30), signal.SIGKILL)
         cluster.wait_for_end("blocks-0", timeout=60)
         block = cluster.blocks[0]
