@@ -146,6 +146,11 @@ class BlockCluster(JobQueueCluster):
 
     job_cls = BlockEntry
 
+    @property
+    def _cluster_class_name(self) -> str:
+        """What its repr begins with."""
+        return type(self).__name__
+
     def __init__(
         self,
         provider: Provider,
@@ -237,9 +242,14 @@ class BlockCluster(JobQueueCluster):
 
     def explain(self) -> str:
         """Say in a sentence or two what the blocks do, and why nothing is running if nothing is."""
+        return "; ".join(self._sentences())
+
+    def _sentences(self) -> list[str]:
         if not self._has_started:
-            return "the cluster has not started"
-        return words.explain(
+            return ["the cluster has not started"]
+        if self.status is Status.closed:
+            return ["the cluster is closed"]
+        return words.sentences(
             self.blocks,
             self._watch.health,
             now_s=time.time(),
@@ -258,13 +268,21 @@ class BlockCluster(JobQueueCluster):
         memory: Any = None,
         cores: int | None = None,
     ) -> Any:
-        """Have so many blocks, or as many as so many workers (`n`) or `cores` need.
+        """Have so many blocks, or as many as so many workers (`n`) or `cores` need, and never more.
 
         Blocks that end are replaced while there is work. Closing a block moves its data to others
         before its job is cancelled. To scale is also to try at once what rests after failures.
         """
         if memory is not None:
             raise SettingsError("scale(memory=...): ask for blocks, workers (n) or cores")
+        given = {"n": n, "blocks": blocks, "jobs": jobs, "cores": cores}
+        given = {name: value for name, value in given.items() if value is not None}
+        if len(given) != 1:
+            said = ", ".join(f"{name}={value!r}" for name, value in given.items())
+            raise SettingsError(f"scale({said}): say either blocks, workers (n) or cores")
+        ((name, value),) = given.items()
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise SettingsError(f"scale({name}={value!r}): must be an int >= 0")
         if self.status in (Status.closing, Status.closed, Status.failed):
             self.worker_spec.clear()
             return NoOpAwaitable()
@@ -273,8 +291,6 @@ class BlockCluster(JobQueueCluster):
             per_block = self.slots_per_block
             wanted = cores if cores is not None else (n or 0) * self.layout.threads_per_worker
             target = math.ceil(wanted / per_block)
-        if type(target) is not int or target < 0:
-            raise SettingsError(f"scale(blocks={target!r}): must be an int >= 0")
         cast(Any, self.loop).add_callback(self._rescale, target)
         return NoOpAwaitable() if self.asynchronous else None
 
@@ -424,12 +440,12 @@ class BlockCluster(JobQueueCluster):
             self._fail_waiting()
             return
         self._tell_why_it_waits(demand)
-        open_blocks = self.open_blocks
-        wanted = blocks_wanted(self._bounds, demand, self.slots_per_block, len(open_blocks))
-        if sum(block.workers > 0 for block in open_blocks) >= self._owed:
+        staying = self._staying()
+        wanted = blocks_wanted(self._bounds, demand, self.slots_per_block, len(staying))
+        if sum(block.workers > 0 for block in staying) >= self._owed:
             self._owed = 0  # what was asked for came up; from now on the work decides
         wanted = max(wanted, self._owed)
-        missing = self._watch.health.most_submissions(wanted - len(open_blocks))
+        missing = self._watch.health.most_submissions(wanted - len(staying))
         if missing > 0 and self._watch.health.may_submit(now_s):
             await self._open(missing)
 
@@ -441,6 +457,10 @@ class BlockCluster(JobQueueCluster):
         state: Any = self.scheduler
         running = sum(len(worker.processing) for worker in state.workers.values())
         return running + len(state.queued) + len(state.unrunnable)
+
+    def _staying(self) -> list[Block]:
+        """Return the open blocks that are not about to end for our wish."""
+        return [block for block in self.open_blocks if not block.is_closing]
 
     def _is_any_up(self) -> bool:
         return any(block.workers for block in self.open_blocks)
@@ -462,8 +482,8 @@ class BlockCluster(JobQueueCluster):
     async def _rescale(self, target: int) -> None:
         self._bounds = dataclasses.replace(self._bounds, min_blocks=0, max_blocks=target)
         self._watch.health = type(self._watch.health)()
-        open_blocks = self.open_blocks
-        surplus = to_close(open_blocks, len(open_blocks) - target)
+        staying = self._staying()
+        surplus = to_close(staying, len(staying) - target)
         self._owed = target
         if surplus:
             await self._close_blocks([block.name for block in surplus])
@@ -544,11 +564,9 @@ class BlockCluster(JobQueueCluster):
 
     def _repr_html_(self, cluster_status: str | None = None) -> str:
         rows = "".join(
-            f"<tr><td>block {block.number}</td><td>job {block.job_id or '-'}: {block.state}, "
-            f"{block.workers} workers</td></tr>"
-            for block in self.open_blocks
+            f'<tr><td colspan="2" style="text-align: left;">{_escaped(sentence)}</td></tr>'
+            for sentence in self._sentences()
         )
-        rows += f"<tr><td colspan=2>{_escaped(self.explain())}</td></tr>"
         return cast(str, super()._repr_html_(cluster_status=(cluster_status or "") + rows))
 
 

@@ -185,6 +185,8 @@ max_workers_per_node, threads_per_worker, reserved_cpus
 
         try:
             session.clusters[self.label] = starting.result()
+        except SettingsError as error:
+            raise ConfigurationError(f"executor {self.label!r}: {error}") from error
         except BaseException:
             with contextlib.suppress(Exception):
                 close()  # Ctrl-C does not reach its loop: it starts all the same

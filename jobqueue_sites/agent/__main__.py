@@ -78,7 +78,8 @@ class Agent:
             return 1
         if workers is not None:
             report = self._report(Phase.UP)
-            logger.info("%d workers are up", len(self._plan["workers"]))
+            count = len(self._plan["workers"])
+            logger.info("%d %s up", count, "worker is" if count == 1 else "workers are")
             try:
                 await workers.tell(TOPIC, dataclasses.asdict(report))
             except (OSError, TimeoutError) as error:

@@ -31,8 +31,13 @@ _MOST_SUBMISSIONS = 4
 _TAIL_BYTES = 4096
 _TAIL_LINES = 12
 _OURS = "jobqueue-sites: "
-_OF_LAUNCHER = re.compile(r"\s*$|srun: |slurmstepd|mpi(exec|run)\b|-{5,}|parallel: ")
-_TELLING = re.compile(r"error|no module|no such|not found|denied|cannot|fail", re.IGNORECASE)
+_OF_LAUNCHER = re.compile(r"\s*$|srun: |slurmstepd|mpi(exec|run)\b|-{5,}|parallel: |Try ['\"]")
+_TELLING = re.compile(
+    r"error|no module|no such|not found|denied|cannot|fail|unrecognized|invalid|unknown",
+    re.IGNORECASE,
+)
+_WORKER_INIT = "worker_init failed"
+_PLACE_IN_SCRIPT = re.compile(r"^\S+: line \d+: ")
 _HOPELESS = "the job would wait for ever ({}), so it was taken back"
 
 
@@ -269,7 +274,7 @@ class BlockWatch:
         if block.was_up and not is_telling:  # the batch system, or a person, ended it
             return block
         tail = self.tail(block)
-        return block.told_of_fault(_last_words(tail), is_setup_fault=False) if tail else block
+        return block.told_of_fault(last_words(tail), is_setup_fault=False) if tail else block
 
     def tail(self, block: Block) -> str:
         """Return the last lines of a block's logs, the job's errors before its output."""
@@ -293,21 +298,22 @@ class BlockWatch:
             return
         self.blocks[block.name] = block
         if block.state is not before.state:
-            logger.info(
-                "block %s: %s -> %s %s", block.name, before.state, block.state, block.reason
-            )
+            why = f" ({block.reason})" if block.reason else ""
+            logger.info("block %s: %s -> %s%s", block.name, before.state, block.state, why)
         self._on_change(before, block)
 
 
-def _last_words(tail: str) -> str:
+def last_words(tail: str) -> str:
     """Return the line of a log's end that says most: ours, or else an error's, or else the last.
 
     What launchers say of a program that ended badly says nothing of why.
     """
     lines = tail.splitlines()
+    own = [line for line in lines if not _OF_LAUNCHER.match(line)] or lines
+    telling = [line for line in own if _TELLING.search(line) and _OURS not in line]
     for line in reversed(lines):
         if _OURS in line:
-            return line[line.index(_OURS) + len(_OURS) :]
-    own = [line for line in lines if not _OF_LAUNCHER.match(line)] or lines
-    telling = [line for line in own if _TELLING.search(line)] or own
-    return telling[-1].strip()
+            ours = line[line.index(_OURS) + len(_OURS) :]
+            is_init = ours.startswith(_WORKER_INIT) and telling
+            return f"{ours}: {_PLACE_IN_SCRIPT.sub('', telling[-1].strip())}" if is_init else ours
+    return (telling or own or [""])[-1].strip()
