@@ -78,6 +78,11 @@ class BlockCluster(JobQueueCluster):
 
     job_cls = BlockEntry
 
+    @property
+    def _cluster_class_name(self) -> str:
+        """What its repr begins with."""
+        return type(self).__name__
+
     def __init__(
         self,
         provider: Provider,
@@ -189,9 +194,14 @@ class BlockCluster(JobQueueCluster):
 
     def explain(self) -> str:
         """Say in a sentence or two what the blocks do, and why nothing is running if nothing is."""
+        return "; ".join(self._sentences())
+
+    def _sentences(self) -> list[str]:
         if not self._has_started:
-            return "the cluster has not started"
-        return words.explain(
+            return ["the cluster has not started"]
+        if self.status is Status.closed:
+            return ["the cluster is closed"]
+        return words.sentences(
             self.blocks,
             self._keeper.health,
             now_s=time.time(),
@@ -210,13 +220,21 @@ class BlockCluster(JobQueueCluster):
         memory: Any = None,
         cores: int | None = None,
     ) -> Any:
-        """Have so many blocks, or as many as so many workers (`n`) or `cores` need.
+        """Have so many blocks, or as many as so many workers (`n`) or `cores` need, and never more.
 
         Blocks that end are replaced while there is work. Closing a block moves its data to others
         before its job is cancelled. To scale is also to try at once what rests after failures.
         """
         if memory is not None:
             raise SettingsError("scale(memory=...): ask for blocks, workers (n) or cores")
+        given = {"n": n, "blocks": blocks, "jobs": jobs, "cores": cores}
+        given = {name: value for name, value in given.items() if value is not None}
+        if len(given) != 1:
+            said = ", ".join(f"{name}={value!r}" for name, value in given.items())
+            raise SettingsError(f"scale({said}): say either blocks, workers (n) or cores")
+        ((name, value),) = given.items()
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise SettingsError(f"scale({name}={value!r}): must be an int >= 0")
         if self.status in (Status.closing, Status.closed, Status.failed):
             self.worker_spec.clear()
             return NoOpAwaitable()
@@ -225,8 +243,6 @@ class BlockCluster(JobQueueCluster):
             per_block = self.slots_per_block
             wanted = cores if cores is not None else (n or 0) * self.layout.threads_per_worker
             target = math.ceil(wanted / per_block)
-        if type(target) is not int or target < 0:
-            raise SettingsError(f"scale(blocks={target!r}): must be an int >= 0")
         cast(Any, self.loop).add_callback(self._rescale, target)
         return NoOpAwaitable() if self.asynchronous else None
 
@@ -460,11 +476,9 @@ class BlockCluster(JobQueueCluster):
 
     def _repr_html_(self, cluster_status: str | None = None) -> str:
         rows = "".join(
-            f"<tr><td>block {block.number}</td><td>job {block.job_id or '-'}: {block.state}, "
-            f"{block.workers} workers</td></tr>"
-            for block in self.open_blocks
+            f'<tr><td colspan="2" style="text-align: left;">{_escaped(sentence)}</td></tr>'
+            for sentence in self._sentences()
         )
-        rows += f"<tr><td colspan=2>{_escaped(self.explain())}</td></tr>"
         return cast(str, super()._repr_html_(cluster_status=(cluster_status or "") + rows))
 
 

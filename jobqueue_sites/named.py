@@ -21,6 +21,22 @@ from jobqueue_sites.providers import (
 )
 from jobqueue_sites.settings import ClusterSettings
 
+_OF_DASK_JOBQUEUE = {
+    "cores": "cores_per_node",
+    "job_cpu": "cores_per_node",
+    "memory": "mem_per_node",
+    "job_mem": "mem_per_node",
+    "processes": "max_workers_per_node",
+    "n_workers": "init_blocks",
+    "jobs": "init_blocks",
+    "queue": "partition",
+    "job_name": "name",
+    "job_extra_directives": "scheduler_options",
+    "job_script_prologue": "worker_init",
+    "log_directory": "directory",
+}
+"""What its clusters call a setting, and what it is called here."""
+
 
 def _split(provider_cls: type[Provider], given: dict[str, Any]) -> tuple[Any, ...]:
     """Sort settings by the class that knows them."""
@@ -30,6 +46,8 @@ def _split(provider_cls: type[Provider], given: dict[str, Any]) -> tuple[Any, ..
     for name in given:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
+            if _OF_DASK_JOBQUEUE.get(name) in known:
+                close = [_OF_DASK_JOBQUEUE[name]]
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise TypeError(
                 f"{provider_cls.__name__.removesuffix('Provider')}Blocks has no setting {name!r}{hint}; "

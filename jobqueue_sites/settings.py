@@ -109,7 +109,12 @@ class ClusterSettings:
     def new_folder(self) -> Path:
         """Make the folder of one cluster, for the user alone, since keys are kept in it."""
         parent = Path(self.directory).absolute()
-        parent.mkdir(parents=True, exist_ok=True)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"directory={self.directory!r}: no folder can be made there: {error.strerror}"
+            ) from error
         stem = f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         for number in range(1000):
             folder = parent / (f"{stem}-{number}" if number else stem)

@@ -164,7 +164,10 @@ max_workers_per_node, threads_per_worker, reserved_cpus
         )
 
         # With a hold of its own on the client's loop, which whose client it is may close too early.
-        cluster = BlockCluster(self._provider(), self._layout(), settings, loop=client.loop)
+        try:
+            cluster = BlockCluster(self._provider(), self._layout(), settings, loop=client.loop)
+        except SettingsError as error:
+            raise ConfigurationError(f"executor {self.label!r}: {error}") from error
         cluster.shutdown_on_close = False  # the kernel closes it
         session.clusters[self.label] = cluster
         timeout_s = _COMMANDS_OF_CLOSING * self.provider.cmd_timeout

@@ -85,7 +85,8 @@ class Agent:
 
     async def _run_workers(self, workers: NodeWorkers) -> None:
         report = self._report(Phase.UP)
-        logger.info("%d workers are up", report.workers)
+        is_one = report.workers == 1
+        logger.info("%d %s up", report.workers, "worker is" if is_one else "workers are")
         try:
             await workers.tell(TOPIC, dataclasses.asdict(report))
         except (OSError, TimeoutError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from jobqueue_sites.blocks.states import MOVES, BlockState, state_after
 from jobqueue_sites.providers.base import JobStatus
@@ -52,26 +52,26 @@ class Block:
     """
 
     name: str
-    number: int
+    number: int = field(repr=False)
     state: BlockState = BlockState.REQUESTED
     job_id: str | None = None
     nodes: tuple[str, ...] = ()
     workers: int = 0
-    was_up: bool = False
-    is_closing: bool = False
+    was_up: bool = field(default=False, repr=False)
+    is_closing: bool = field(default=False, repr=False)
     reason: str = ""
     fault: str = ""
-    is_setup_fault: bool = False
+    is_setup_fault: bool = field(default=False, repr=False)
     exit_code: int | None = None
-    submitted_s: float | None = None
-    started_s: float | None = None
-    ended_s: float | None = None
-    missing_since_s: float | None = None
-    hopeless_since_s: float | None = None
-    walltime_s: int = 0
-    script_path: str = ""
-    stdout_path: str = ""
-    stderr_path: str = ""
+    submitted_s: float | None = field(default=None, repr=False)
+    started_s: float | None = field(default=None, repr=False)
+    ended_s: float | None = field(default=None, repr=False)
+    missing_since_s: float | None = field(default=None, repr=False)
+    hopeless_since_s: float | None = field(default=None, repr=False)
+    walltime_s: int = field(default=0, repr=False)
+    script_path: str = field(default="", repr=False)
+    stdout_path: str = field(default="", repr=False)
+    stderr_path: str = field(default="", repr=False)
 
     @property
     def is_over(self) -> bool:

@@ -10,7 +10,7 @@ from jobqueue_sites.blocks.policy import Health
 from jobqueue_sites.blocks.states import BlockState
 
 
-def explain(
+def sentences(
     blocks: Sequence[Block],
     health: Health,
     *,
@@ -18,8 +18,8 @@ def explain(
     expected_workers: int | None,
     room: str = "",
     query_trouble: str = "",
-) -> str:
-    """Say what the blocks are doing, and what keeps them from running.
+) -> list[str]:
+    """Say what the blocks are doing, and what keeps them from running, each in a sentence.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def explain(
         lines.append("no block has been asked for")
     if query_trouble:
         lines.append(f"the batch system does not answer: {query_trouble}")
-    return "; ".join(lines)
+    return lines
 
 
 def of_ended(block: Block) -> str:

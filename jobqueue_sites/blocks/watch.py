@@ -45,8 +45,13 @@ _MOST_ENDED = 1000
 _TAIL_BYTES = 4096
 _TAIL_LINES = 12
 _OURS = "jobqueue-sites: "
-_OF_LAUNCHER = re.compile(r"\s*$|srun: |slurmstepd|mpi(exec|run)\b|-{5,}|parallel: ")
-_TELLING = re.compile(r"error|no module|no such|not found|denied|cannot|fail", re.IGNORECASE)
+_OF_LAUNCHER = re.compile(r"\s*$|srun: |slurmstepd|mpi(exec|run)\b|-{5,}|parallel: |Try ['\"]")
+_TELLING = re.compile(
+    r"error|no module|no such|not found|denied|cannot|fail|unrecognized|invalid|unknown",
+    re.IGNORECASE,
+)
+_WORKER_INIT = "worker_init failed"
+_PLACE_IN_SCRIPT = re.compile(r"^\S+: line \d+: ")
 _HOPELESS = "the job would wait for ever ({}), so it was taken back"
 _DISOWNED = "{}; should its job be there all the same, it will end as soon as it starts"
 
@@ -325,7 +330,7 @@ class BlockWatch:
             return block
         tail = self.tail(block)
         if tail:
-            return block.told_of_fault(_last_words(tail), is_setup_fault=False)
+            return block.told_of_fault(last_words(tail), is_setup_fault=False)
         if is_telling and not Path(block.stdout_path).exists():
             why = f"it has written nothing into {self._folder}: do its nodes see that folder?"
             return block.told_of_fault(why, is_setup_fault=False)
@@ -374,9 +379,8 @@ class BlockWatch:
         ):
             self._guard_jobs()
         if block.state is not before.state:
-            logger.info(
-                "block %s: %s -> %s %s", block.name, before.state, block.state, block.reason
-            )
+            why = f" ({block.reason})" if block.reason else ""
+            logger.info("block %s: %s -> %s%s", block.name, before.state, block.state, why)
         self._on_change(before, block)
 
 
@@ -393,15 +397,17 @@ def _write_script(path: Path, text: str) -> None:
     path.chmod(0o700)
 
 
-def _last_words(tail: str) -> str:
+def last_words(tail: str) -> str:
     """Return the line of a log's end that says most: ours, or else an error's, or else the last.
 
     What launchers say of a program that ended badly says nothing of why.
     """
     lines = tail.splitlines()
+    own = [line for line in lines if not _OF_LAUNCHER.match(line)] or lines
+    telling = [line for line in own if _TELLING.search(line) and _OURS not in line]
     for line in reversed(lines):
         if _OURS in line:
-            return line[line.index(_OURS) + len(_OURS) :]
-    own = [line for line in lines if not _OF_LAUNCHER.match(line)] or lines
-    telling = [line for line in own if _TELLING.search(line)] or own
-    return telling[-1].strip()
+            ours = line[line.index(_OURS) + len(_OURS) :]
+            is_init = ours.startswith(_WORKER_INIT) and telling
+            return f"{ours}: {_PLACE_IN_SCRIPT.sub('', telling[-1].strip())}" if is_init else ours
+    return (telling or own or [""])[-1].strip()

@@ -12,7 +12,7 @@ interrupted by it and has to be repeated.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -174,3 +174,12 @@ def option_words(name: str, text: object) -> list[str]:
         return shlex.split(str(text))
     except ValueError as error:
         raise SettingsError(f"{name}={text!r}: is no shell text: {error}") from error
+
+
+def option_value(words: Sequence[str], names: Collection[str]) -> str | None:
+    """Return the value of the first option that has one of these names; "" if it has none."""
+    for position, word in enumerate(words):
+        name, _, value = word.partition("=")
+        if word.startswith("-") and name.lstrip("-") in names:
+            return value or next(iter(words[position + 1 :]), "")
+    return None

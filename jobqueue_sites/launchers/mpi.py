@@ -16,13 +16,19 @@ PALS        --ppn 1                --cpu-bind none      leaves them, with --no-a
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
 from jobqueue_sites.errors import SettingsError
-from jobqueue_sites.launchers.base import Launch, one_line, option_words, unique_nodes
+from jobqueue_sites.launchers.base import (
+    Launch,
+    one_line,
+    option_value,
+    option_words,
+    unique_nodes,
+)
 
 
 class MpiSpelling(StrEnum):
@@ -91,11 +97,11 @@ class MpiExecLauncher:
             allowed = ", ".join(repr(str(each)) for each in MpiSpelling)
             raise SettingsError(f"spelling={self.spelling!r}: must be {allowed} or None")
         words = option_words("overrides", self.overrides)
-        if (count := _value(words, _COUNT)) is not None:
+        if (count := option_value(words, _COUNT)) is not None:
             raise SettingsError(
                 f"overrides={self.overrides!r}: the count of processes ({count}) is nodes_per_block"
             )
-        per_node = _value(words, _PER_NODE)
+        per_node = option_value(words, _PER_NODE)
         if per_node not in {None, "1"}:
             raise SettingsError(
                 f"overrides={self.overrides!r}: must be 1 process on a node: the agent, which starts "
@@ -105,12 +111,12 @@ class MpiExecLauncher:
     def line(self, launch: Launch) -> str:
         overrides = option_words("overrides", self.overrides)
         words = [*shlex.split(self.command)]
-        if self.bind_cmd and _value(overrides, _BINDING) is None:
+        if self.bind_cmd and option_value(overrides, _BINDING) is None:
             words += [self.bind_cmd, "none"]
         words += overrides
         count = ["-n", str(launch.nodes)]
         before, hosts, after = "", "", ""
-        if launch.node_names and _value(overrides, _HOSTS) is None:
+        if launch.node_names and option_value(overrides, _HOSTS) is None:
             before = f'hostfile=$(mktemp)\n{unique_nodes(launch.node_names)} >"$hostfile"\n'
             hosts = ' --hostfile "$hostfile"'
             after = '\nexit_code=$?; rm -f -- "$hostfile"; (exit "$exit_code")'
@@ -149,16 +155,7 @@ class MpiRunLauncher(MpiExecLauncher):
 def _own(spelling: MpiSpelling, overrides: Sequence[str]) -> list[str]:
     """Return the options of ours that the user's leave to say."""
     own: list[str] = []
-    if _value(overrides, _PER_NODE | _MAPPING) is None:
+    if option_value(overrides, _PER_NODE | _MAPPING) is None:
         own += _ONE_PER_NODE[spelling]
     own += [word for word in _LEAVE_OTHERS[spelling] if word not in overrides]
     return own
-
-
-def _value(words: Sequence[str], names: Collection[str]) -> str | None:
-    """Return the value of the first option that has one of these names; "" if it has none."""
-    for position, word in enumerate(words):
-        name, _, value = word.partition("=")
-        if word.startswith("-") and name.lstrip("-") in names:
-            return value or next(iter(words[position + 1 :]), "")
-    return None

@@ -6,7 +6,14 @@ import shlex
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jobqueue_sites.launchers.base import RANK_VARIABLE, Launch, in_parallel, option_words
+from jobqueue_sites.errors import SettingsError
+from jobqueue_sites.launchers.base import (
+    RANK_VARIABLE,
+    Launch,
+    in_parallel,
+    option_value,
+    option_words,
+)
 
 # srun takes options from these: from those of this job, and from what is left of another where the job was
 # submitted from within one. They would give the agents a part of the node, or end in a contradiction.
@@ -26,6 +33,10 @@ _OPTIONS = (
 )
 
 
+_COUNT = {"n", "ntasks", "N", "nodes"}
+_PER_NODE = {"ntasks-per-node"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class SrunLauncher:
     """Start the agents with one ``srun``; each has all cores, memory and GPUs of the job on its node.
@@ -41,7 +52,7 @@ class SrunLauncher:
     spans_nodes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        option_words("overrides", self.overrides)
+        _check_overrides(self.overrides)
 
     def line(self, launch: Launch) -> str:
         nodes = (
@@ -70,10 +81,25 @@ class SrunMPILauncher:
     spans_nodes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        option_words("overrides", self.overrides)
+        _check_overrides(self.overrides)
 
     def line(self, launch: Launch) -> str:
         overrides = option_words("overrides", self.overrides)
         words = shlex.join(["--nodes=1", "--ntasks=1", *_OPTIONS, *overrides, *launch.agent])
         srun = f"{RANK_VARIABLE}=$rank srun --relative=$rank {words}"
         return f"{_UNSET}\n{in_parallel(srun, launch.nodes)}"
+
+
+def _check_overrides(overrides: str) -> None:
+    """Refuse what would start more agents, or fewer, than one on each node."""
+    words = option_words("overrides", overrides)
+    count = option_value(words, _COUNT)
+    if count is not None:
+        raise SettingsError(
+            f"overrides={overrides!r}: the count of nodes and tasks ({count}) is nodes_per_block"
+        )
+    if option_value(words, _PER_NODE) not in {None, "1"}:
+        raise SettingsError(
+            f"overrides={overrides!r}: must be 1 process on a node: the agent, which starts the workers "
+            "of its node"
+        )

@@ -128,7 +128,12 @@ def _lines(domain: DomainView) -> list[list[Sequence[CpuView]]]:
 
 
 def _domain_width(domain: DomainView) -> float:
-    return 2 * _PAD + min(len(domain.cores), CORES_PER_LINE) * (_CELL + _GAP) - _GAP
+    cells = min(len(domain.cores), CORES_PER_LINE) * (_CELL + _GAP) - _GAP
+    return 2 * _PAD + max(cells, 8 + 7 * len("".join(_domain_label(domain))))
+
+
+def _domain_label(domain: DomainView) -> tuple[str, str]:
+    return f"NUMA {domain.numa}", f"CPUs {format_cpus(domain.cpus)}"
 
 
 def _box_height(domain: DomainView) -> float:
@@ -157,12 +162,7 @@ def _socket(
         drawing.box(
             2 * _PAD, middle - box / 2, widest, box, rx="8", fill="#ffffff", stroke="#c9cfd6"
         )
-        drawing.label(
-            3 * _PAD,
-            middle - box / 2 + 18,
-            f"NUMA {domain.numa}",
-            f"CPUs {format_cpus(domain.cpus)}",
-        )
+        drawing.label(3 * _PAD, middle - box / 2 + 18, *_domain_label(domain))
         _cells(drawing, 3 * _PAD, middle - box / 2 + _LINE + _PAD / 2, domain)
         edge = 2 * _PAD + widest
         first = middle - _gpus_height(domain) / 2
@@ -239,7 +239,7 @@ def _workers(drawing: _Drawing, y: float, workers: Sequence[WorkerPlan], width: 
         cpus = f"CPUs {format_cpus(worker.cpus)}" if worker.cpus else "not bound"
         names = " ".join(worker.accelerators)
         texts.append(f"{cpus} · GPU {names}" if names else cpus)
-    column = 44 + 7 * max(map(len, texts))
+    column = 56 + 7 * max(map(len, texts))
     columns = max(1, int(width / column))
     lines = -(-len(workers) // columns)
     for number, (worker, text) in enumerate(zip(workers, texts, strict=True)):

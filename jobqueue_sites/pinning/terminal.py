@@ -29,10 +29,10 @@ def plan_table(plan: NodePlan) -> RenderableType:
     """Return a table with one line for each worker."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("worker", justify="right")
-    table.add_column("accelerators")
+    table.add_column("GPU")
     table.add_column("CPUs", overflow="fold")
-    table.add_column("calls at once", justify="right")
-    table.add_column("threads each", justify="right")
+    table.add_column("calls\nat once", justify="right")
+    table.add_column("threads\neach", justify="right")
     table.add_column("memory", justify="right")
     table.add_column("sees", overflow="fold")
     for worker in plan.workers:

@@ -198,7 +198,7 @@ class Provider(ABC):
             raise SettingsError(
                 f"nodes_per_block={self.nodes_per_block} with launcher={self.launcher!r}: it starts "
                 "an agent on the first node only; use one that reaches all nodes of a block, such as "
-                "SrunLauncher() or MpiExecLauncher()"
+                "SrunLauncher() or MpiExecLauncher(), as the provider's launcher"
             )
 
     def launch(self, job: BlockJob) -> Launch:

@@ -23,6 +23,7 @@ from jobqueue_sites import (
     ClusterSettings,
     LocalProvider,
     NodeLayout,
+    SettingsError,
 )
 from jobqueue_sites.agent.report import Phase, Report, report_path
 from tests.integration.jobqueue_sites.gated import GatedProvider
@@ -198,7 +199,7 @@ def test_a_guard_has_nothing_to_do_once_all_jobs_are_cancelled(tmp_path: Path) -
 def test_a_cluster_that_cannot_start_leaves_no_scheduler(tmp_path: Path) -> None:
     (tmp_path / "blocks").write_text("no folder")
     before = threading.active_count()
-    with pytest.raises(FileExistsError):
+    with pytest.raises(SettingsError, match="no folder can be made there"):
         cluster_of(provider(tmp_path), tmp_path)
     until(lambda: threading.active_count() <= before)
 

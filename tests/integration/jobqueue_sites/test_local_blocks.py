@@ -16,6 +16,7 @@ from distributed import Client
 
 from jobqueue_sites import BlocksFailed, BlockState, LocalBlocks, SettingsError, SlurmBlocks
 from jobqueue_sites.agent.report import Phase, Report, report_path
+from tests.integration.jobqueue_sites.machine import until
 
 # A scheduler in this process leaves sockets that were just connecting to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -50,7 +51,8 @@ def test_a_block_is_a_dask_cluster(tmp_path: Path) -> None:
         client.wait_for_workers(2, timeout=60)
         names = {worker["name"] for worker in client.scheduler_info()["workers"].values()}
         assert names == {"blocks-0-0-0", "blocks-0-0-1"}
-        assert cluster.plan == cluster.requested == cluster.observed == names
+        assert cluster.observed == names
+        until(lambda: cluster.plan == cluster.requested == names)  # its agent says how many
         assert "is up" in cluster.explain()
         assert "block 0" in cluster._repr_html_()
         assert client.scheduler.address.startswith("tls://127.0.0.1:")
@@ -60,6 +62,8 @@ def test_a_block_is_a_dask_cluster(tmp_path: Path) -> None:
         cluster.scale(1)  # workers: one block has two
         cluster.wait_for_blocks(1, timeout=60)
         assert client.submit(sum, [1, 2]).result(timeout=60) == 3
+        assert repr(cluster).startswith("LocalBlocks(blocks, 'tls://127.0.0.1:")
+    assert cluster.explain() == "the cluster is closed"
     assert all(block.state is not BlockState.FAILED for block in cluster.blocks)
 
 
@@ -159,6 +163,41 @@ def test_a_walltime_is_a_normal_end(tmp_path: Path) -> None:
         assert cluster.blocks[0].state is BlockState.TIMEOUT
 
 
+def test_a_block_that_is_about_to_end_is_none_of_those_that_are_wanted(tmp_path: Path) -> None:
+    with LocalBlocks(**settings(tmp_path)) as cluster:
+        cluster.wait_for_blocks(1, timeout=60)
+        cluster.scale(blocks=0)
+        cluster.scale(blocks=1)
+        cluster.wait_for_end("blocks-0", timeout=60)
+        cluster.wait_for_blocks(1, timeout=60)
+        assert [block.number for block in cluster.open_blocks] == [1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "scale(): say either blocks, workers (n) or cores"),
+        ({"n": 2, "blocks": 1}, "scale(n=2, blocks=1): say either"),
+        ({"n": -1}, "scale(n=-1): must be an int >= 0"),
+        ({"blocks": "2"}, "scale(blocks='2'): must be an int >= 0"),
+        ({"memory": "4 GB"}, "scale(memory=...): ask for blocks"),
+    ],
+)
+def test_a_number_that_cannot_be_scaled_to_is_refused(
+    arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        LocalBlocks.scale(None, **arguments)  # type: ignore[arg-type]
+    assert words in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    directory = str(tmp_path / "file" / "blocks")
+    with pytest.raises(SettingsError, match=f"directory='{directory}': no folder can be made"):
+        LocalBlocks(**settings(tmp_path) | {"directory": directory})
+
+
 def test_adapt_is_refused_and_says_what_to_use() -> None:
     with pytest.raises(SettingsError, match="max_blocks"):
         LocalBlocks.adapt(None)  # type: ignore[arg-type]
@@ -167,6 +206,8 @@ def test_adapt_is_refused_and_says_what_to_use() -> None:
 def test_a_setting_nobody_knows_is_named_with_the_one_that_was_meant() -> None:
     with pytest.raises(TypeError, match=r"SlurmBlocks has no setting 'partitoin'.*'partition'"):
         SlurmBlocks(partitoin="main")
+    with pytest.raises(TypeError, match=r"'queue' \(did you mean 'partition'\?\)"):
+        SlurmBlocks(queue="main", cores=8)
 
 
 def test_keys_are_for_the_user_only(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueue_sites.blocks.block import EARLY_S, LOST_SIGHT_S, Block
-from jobqueue_sites.blocks.explain import explain
+from jobqueue_sites.blocks.explain import sentences
 from jobqueue_sites.blocks.policy import (
     LONGEST_POLL_S,
     MOST_FAILURES,
@@ -19,6 +19,7 @@ from jobqueue_sites.blocks.policy import (
     to_close,
 )
 from jobqueue_sites.blocks.states import MOVES, BlockState, state_after
+from jobqueue_sites.blocks.watch import last_words
 from jobqueue_sites.providers import JobState, JobStatus
 
 
@@ -268,7 +269,7 @@ def test_a_failure_that_will_not_go_away_rests_at_once_unless_others_are_up() ->
 
 
 def said(*blocks: Block, health: Health | None = None, **more: str) -> str:
-    return explain(blocks, health or Health(), now_s=160.0, expected_workers=4, **more)
+    return "; ".join(sentences(blocks, health or Health(), now_s=160.0, expected_workers=4, **more))
 
 
 def test_a_waiting_block_says_why_and_what_is_free() -> None:
@@ -301,6 +302,23 @@ def test_a_block_that_has_lost_its_workers_does_not_claim_to_wait_for_the_first(
 def test_a_refused_block_says_what_was_refused() -> None:
     refused = Block(name="b-0", number=0).refused("sbatch refused: no such partition: 'x'", 100.0)
     assert said(refused) == "block 0 was refused: sbatch refused: no such partition: 'x'"
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("", ""),
+        ("warning: x\nValueError: bad\nsrun: error: node1: task 0: Exited", "ValueError: bad"),
+        ("srun: unrecognized option '--x'\nTry \"srun --help\"", "srun: unrecognized option '--x'"),
+        ("x: line 9: module: command not found\njobqueue-sites: worker_init failed with exit code 127",
+         "worker_init failed with exit code 127: module: command not found"),
+        ("Welcome\njobqueue-sites: worker_init failed with exit code 3",
+         "worker_init failed with exit code 3"),
+        ("error: x\njobqueue-sites: node1 has no GPU\nsrun: error", "node1 has no GPU"),
+    ],
+)  # fmt: skip
+def test_the_line_of_a_log_that_says_most_is_told(log: str, words: str) -> None:
+    assert last_words(log) == words
 
 
 def test_blocks_that_run_are_counted() -> None:

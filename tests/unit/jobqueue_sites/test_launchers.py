@@ -162,6 +162,8 @@ def test_an_mpiexec_is_asked_for_its_kind(version: str, options: str, tmp_path: 
     ("make", "words"),
     [
         (lambda: SrunLauncher(overrides="a\nb"), "overrides='a\\nb': must be one line"),
+        (lambda: SrunLauncher(overrides="--ntasks-per-node=4"), "must be 1 process on a node"),
+        (lambda: SrunMPILauncher(overrides="-N 2"), "(2) is nodes_per_block"),
         (lambda: SrunMPILauncher(overrides=3), "overrides=3: must be one line"),  # type: ignore[arg-type]
         (lambda: SshLauncher(overrides="-o 'x"), "No closing quotation"),
         (lambda: WrappedLauncher(prepend=" "), "must be a command"),
@@ -179,6 +181,8 @@ def test_a_setting_that_cannot_work_is_refused(make: Any, words: str) -> None:
 def test_a_launcher_of_one_node_is_refused_for_several(launcher: Launcher) -> None:
     with pytest.raises(SettingsError, match="starts an agent on the first node only"):
         SlurmProvider(nodes_per_block=2, launcher=launcher)
+    with pytest.raises(SettingsError, match=r"provider's launcher"):
+        SlurmProvider(nodes_per_block=2)
     assert SlurmProvider(nodes_per_block=1, launcher=launcher).launcher is launcher
 
 

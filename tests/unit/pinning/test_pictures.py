@@ -124,10 +124,25 @@ def test_the_terminal_shows_a_cell_for_each_cpu(site: str, kind: str) -> None:
 def test_the_table_has_a_line_for_each_worker() -> None:
     _, plan = drawn(SMALL, available_accelerators=["0", "1"])
     table = shown(plan_table(plan)).splitlines()
-    assert len(table) == 3
-    assert "CUDA_VISIBLE_DEVICES=1" in table[2]
+    assert len(table) == 4
+    assert "CUDA_VISIBLE_DEVICES=1" in table[3]
     _, unbound = drawn(SMALL, available_accelerators=1, cpu_affinity="none")
     assert "not bound" in shown(plan_table(unbound))
+
+
+def test_the_table_of_polaris_fits_a_terminal_of_80_columns() -> None:
+    _, plan = drawn(node_topology("polaris"))
+    console = Console(width=80, force_terminal=False)
+    with console.capture() as capture:
+        console.print(plan_table(plan))
+    assert len(capture.get().splitlines()) == 2 + len(plan.workers)
+
+
+def test_the_name_of_a_small_domain_fits_its_box() -> None:
+    view, plan = drawn(node(cpus_of(domains=1, cores=1, threads=1)))
+    root = ET.fromstring(node_svg(view, plan, "small"))
+    *_, box = (float(r.attrib["width"]) for r in root.iter(f"{SVG}rect") if r.get("rx") == "8")
+    assert box >= 7 * len("NUMA 0 CPUs 0")
 
 
 def test_the_legend_says_what_the_signs_mean() -> None:
