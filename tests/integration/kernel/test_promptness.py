@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import pickle
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import distributed
@@ -121,3 +123,37 @@ def until(is_so: Callable[[], bool], within_s: float = 20) -> None:
     while not is_so():
         assert time.monotonic() < end_s, "it did not come to that"
         time.sleep(0.02)
+
+
+@python_app
+def read(path: str) -> str:
+    return Path(path).read_text()
+
+
+def test_a_call_is_sent_while_the_end_of_its_argument_is_just_being_noted(
+    kernel: Any, fifo: Callable[[str], str]
+) -> None:
+    """All that came in while the kernel's thread was held up is handled in one go."""
+    is_held, may_go_on = threading.Event(), threading.Event()
+
+    def hold(_: Any) -> None:
+        is_held.set()
+        may_go_on.wait(20)
+
+    apart = {"batch": False}
+    first, second = same.options(**apart)("first"), read.options(**apart)(path := fifo("second"))
+    first.add_done_callback(hold)
+    assert is_held.wait(20)
+    Path(path).write_text("second")
+    dispatcher, thirds = kernel._dispatcher, []
+
+    def record_and_send() -> None:
+        thirds.append(same.options(**apart)(second))
+        dispatcher.flush()
+
+    came_in = dispatcher.completions._queue
+    until(lambda: came_in.qsize() == 2)  # its outcome, and that it has ended
+    dispatcher.completions.call_soon(record_and_send)
+    may_go_on.set()
+    until(lambda: bool(thirds))
+    assert thirds[0].result(timeout=20) == "second"
