@@ -12,6 +12,14 @@ import daskflow
 from daskflow.futures.recording import process
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several processes, let one run all tests of a file, and one all of the Slurm, which take longest."""
+    for item in items:
+        is_slurm = item.get_closest_marker("slurm") is not None
+        item.add_marker(pytest.mark.xdist_group("slurm" if is_slurm else item.path.name))
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
+
+
 class Runs:
     """Counts runs in whatever process they happen: each appends one byte to a file.
 

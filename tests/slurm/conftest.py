@@ -5,8 +5,11 @@ Where tests must not be skipped (CI=true), a missing Slurm is an error.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +19,7 @@ import pytest
 MACHINE = Path(__file__).parent / "machine"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
@@ -43,6 +47,17 @@ def _slurm() -> Iterator[None]:
 
         with dask.config.set({"jobqueue-sites.host": "127.0.0.1"}):
             yield
+
+
+def free_ports() -> str:
+    """Return the first port of a range that another Slurm may have (``VC_PORT``)."""
+    for first in random.sample(range(18_000, 30_000, 200), 60):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as taken:
+            for offset in (17, 19, 20, 101, 102):
+                probe = taken.enter_context(socket.socket())
+                probe.bind(("127.0.0.1", first + offset))
+            return str(first)
+    raise RuntimeError("there are no free ports")
 
 
 def need(program: str) -> None:

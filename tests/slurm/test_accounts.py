@@ -13,7 +13,8 @@ import pytest
 
 from jobqueue_sites import BlocksFailed, BlockState, SlurmBlocks
 from jobqueue_sites.blocks.commands import run_command
-from tests.slurm.conftest import MACHINE, run
+from tests.slurm.batch import until
+from tests.slurm.conftest import MACHINE, free_ports, run
 
 pytestmark = pytest.mark.filterwarnings(
     # A scheduler in this process leaves sockets that were just connecting to the garbage collector.
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings(
 def accounting() -> Iterator[None]:
     """Two nodes, the account ``proj``, and slurmdbd."""
     root = tempfile.mkdtemp(prefix="acc")  # short, since sockets lie in it
-    env = {**os.environ, "VC_ROOT": root, "VC_PORT": "18900", "VC_NODES": "2", "VC_DBD": "1"}
+    env = {**os.environ, "VC_ROOT": root, "VC_PORT": free_ports(), "VC_NODES": "2", "VC_DBD": "1"}
     env.pop("SLURM_CONF")
     started = subprocess.run(
         ["bash", str(MACHINE / "start.sh")], env=env, capture_output=True, text=True, check=False
@@ -65,6 +66,9 @@ def test_a_job_that_is_cancelled_is_found_in_the_accounts(tmp_path: Path) -> Non
         blocks.wait_for_end("blocks-0", timeout=60)
         assert blocks.blocks[0].state is BlockState.CANCELLED
         _scontrol, sacct = blocks.provider.find(job_id)
-        found = blocks.sync(run_command, sacct, 30.0)
-        assert found is not None
-        assert found.state.is_final
+
+        def is_final() -> bool:  # which the accounts learn a moment later
+            found = blocks.sync(run_command, sacct, 30.0)
+            return found is not None and found.state.is_final
+
+        until(is_final)

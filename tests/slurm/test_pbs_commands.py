@@ -14,14 +14,14 @@ import pytest
 from jobqueue_sites import PBSProvider, Provider, SrunLauncher, SubmitRefused, TorqueProvider
 from jobqueue_sites.providers import BlockJob, JobState, JobStatus
 from tests.slurm.batch import TELL, ask, told, until
-from tests.slurm.conftest import MACHINE
+from tests.slurm.conftest import MACHINE, free_ports
 
 
 @pytest.fixture(scope="module", autouse=True)
 def commands() -> Iterator[None]:
     """Two nodes of their own, whose jobs find the variables of PBS; installs the commands if need be."""
     root = tempfile.mkdtemp(prefix="pbs")  # short, since sockets lie in it
-    env = {**os.environ, "VC_ROOT": root, "VC_PORT": "18700", "VC_NODES": "2", "VC_PBS": "1"}
+    env = {**os.environ, "VC_ROOT": root, "VC_PORT": free_ports(), "VC_NODES": "2", "VC_PBS": "1"}
     env.pop("SLURM_CONF")
     started = subprocess.run(
         ["bash", str(MACHINE / "start.sh")], env=env, capture_output=True, text=True, check=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -35,6 +36,16 @@ def told_and_held(started: str, gate: str) -> str:
 
 def wait_for(path: str) -> None:
     Path(path).read_text()
+
+
+def opened(gate: str) -> int:
+    """Open a pipe once somebody wants to read from it, who waits then until it is closed."""
+    while True:
+        try:
+            return os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            assert error.errno == errno.ENXIO  # noqa: PT017 # nobody is there yet
+            time.sleep(0.01)
 
 
 def test_leaving_the_block_runs_all_that_was_recorded(threads: Configs) -> None:
@@ -110,12 +121,12 @@ def test_threads_do_not_keep_an_exception_in_the_block(
                 running = told_and_held(started, gate)
                 daskflow.submit()
                 wait_for(started)
+                held = opened(gate)
                 left_at = time.monotonic()
                 raise ValueError("out")
     assert time.monotonic() - left_at < 10
     assert running.cancelled()
-    with contextlib.suppress(BrokenPipeError):  # it may be interrupted as soon as it gets the pipe
-        Path(gate).write_text("the thread ends")
+    os.close(held)  # and the thread ends
 
 
 LEAVE = """
