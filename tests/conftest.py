@@ -13,7 +13,7 @@ from daskflow.futures.recording import process
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several processes, let one run all of a file, and one all that need a Slurm, which takes longest."""
+    """Of several processes, let one run all of a file, and one all that need a Slurm: they take longest."""
     for item in items:
         is_slurm = item.get_closest_marker("slurm") is not None
         item.add_marker(pytest.mark.xdist_group("slurm" if is_slurm else item.path.name))
