@@ -12,12 +12,14 @@ import daskflow
 from daskflow.futures.recording import process
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of several processes, let one run all of a file, and one all that need a Slurm: they take longest."""
+    slurm = Path(__file__).parent / "slurm"
     for item in items:
-        is_slurm = item.get_closest_marker("slurm") is not None
-        item.add_marker(pytest.mark.xdist_group("slurm" if is_slurm else item.path.name))
-    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
+        group = slurm if slurm in item.path.parents else item.path
+        item.add_marker(pytest.mark.xdist_group(str(group)))
+    items.sort(key=lambda item: slurm not in item.path.parents)
 
 
 class Runs:

@@ -45,6 +45,7 @@ from daskflow.kernel.waiting import Waiting
 
 _MOST_CALLS_A_GRAPH = 50_000
 _MOST_DEATHS = 4
+_GROWTH = 2
 _NOT_SENT = (State.RECORDED, State.HELD, State.JOINING)
 SettleCalls = Callable[[Sequence[Settlement]], None]
 
@@ -213,6 +214,13 @@ class Dispatcher:
         for _ in range(len(self._recorded)):
             self._ready.append(self._recorded.popleft())
 
+    def _released(self, calls: Iterable[Call]) -> list[Call]:
+        """Take out what was held on `calls`."""
+        released = self._waiting.released_by(calls)
+        for call in released:
+            call.state = State.RECORDED
+        return released
+
     def _make_ready(self, calls: Iterable[Call]) -> None:
         for call in calls:
             call.state = State.RECORDED
@@ -237,8 +245,12 @@ class Dispatcher:
         return found.settlements
 
     def _calls_for(self, tasks: int) -> int:
-        """Return about how many calls make so many tasks."""
-        return math.ceil(tasks * self._sender.calls_per_task)
+        """Return about how many calls make so many tasks, more as long as there is room for all.
+
+        Else batches would stay as small as they once were, since few calls make no large batch.
+        """
+        growth = 1 if self._sender.was_full else _GROWTH
+        return math.ceil(tasks * growth * self._sender.calls_per_task)
 
     def _new_pass(self) -> _Pass:
         return _Pass(SpecMaker(self._rules.policy, self._rules.decided_at_home))
@@ -276,9 +288,15 @@ class Dispatcher:
             elif is_packed and foreigners:
                 self._choose_foreign(call, found, inside)
             else:
-                call.state = State.SUBMITTED
-                found.chosen.append(call)
+                self._take(call, found)
         return has_any
+
+    def _take(self, call: Call, found: _Pass) -> None:
+        """Choose a call, and let what waits for it be chosen next, so that they may share a batch."""
+        call.state = State.SUBMITTED
+        found.chosen.append(call)
+        if call.app.kind != "join":  # who waits for a join waits on, until its body has returned
+            self._ready.put_back(self._released([call]))
 
     def _is_held(self, call: Call, parents: Iterable[Call]) -> bool:
         """Let a call wait here if one of `parents` is not on its way."""
@@ -316,9 +334,6 @@ class Dispatcher:
         self._ready.put_back(sent.left)
         for call, error in sent.failed:
             found.end_failed(call, error)
-        # Who waits for a join waits on, until its body has returned.
-        on_their_way = (c for b in sent.batches for c in b.calls if c.app.kind != "join")
-        self._make_ready(self._waiting.released_by(on_their_way))
         if found.unbound:
             self._bind(found)
 
@@ -343,8 +358,7 @@ class Dispatcher:
             found.unbound.append(call)
             found.inside += inside
         else:
-            call.state = State.SUBMITTED
-            found.chosen.append(call)
+            self._take(call, found)
 
     def _foreign_ended(self, call: Call) -> None:
         with self.lock:

@@ -28,7 +28,7 @@ from daskflow.graph.coarsen import SHARES, coarsen
 from daskflow.graph.costs import Costs
 from daskflow.graph.lower import Batch, NotOnItsWay, annotations_of, lower_batch, new_batch
 from daskflow.graph.specs import SpecMaker
-from daskflow.kernel.placing import Placing
+from daskflow.kernel.placing import Placing, Route
 from daskflow.worker import wire
 from daskflow.worker.keys import literal_key
 
@@ -62,6 +62,8 @@ class Sender:
         Calls that may have killed a worker; they share tasks with each other only.
     calls_per_task
         How many calls a batch had when some were sent last.
+    was_full
+        Whether there was no room for all of those.
     """
 
     def __init__(self, client: Any, placing: Placing, default_batch: bool | int):
@@ -70,6 +72,7 @@ class Sender:
         self.alone: WeakSet[Call] = WeakSet()
         self.suspects: WeakSet[Call] = WeakSet()
         self.calls_per_task = 1.0
+        self.was_full = False
         self._client = client
         self._placing = placing
         self._default_batch = default_batch
@@ -78,7 +81,7 @@ class Sender:
         self._context = contextvars.Context()
 
     def send(self, calls: Sequence[Call], specs: SpecMaker, most_tasks: int | None = None) -> Sent:
-        """Send calls, parents first, as at most `most_tasks` batches."""
+        """Send calls, parents first, as at most `most_tasks` batches, and of each route as it has room."""
         sent = Sent()
         if not calls:
             return sent
@@ -95,10 +98,10 @@ class Sender:
         self.calls_per_task = len(calls) / len(groups)
         label_of = dict(zip(calls, labels, strict=True))
         layers: dict[Any, tuple[dict[Key, Any], Any]] = {}
-        left: list[Call] = []
-        for group in groups[most_tasks:] if most_tasks is not None else ():
-            left += group
-        for group in groups[:most_tasks]:
+        going, left = self._with_room(groups, most_tasks)
+        self.was_full = bool(left)
+        unsend(left)  # so that what needs them is left, too
+        for group in going:
             label = label_of[group[0]]
             batch = new_batch(process.run, next(self._batch_numbers), group, label)
             batch.is_suspect = group[0] in self.suspects
@@ -119,6 +122,27 @@ class Sender:
         if self.outstanding.pop(batch.key, None) is not None:
             self._placing.ended(batch.calls[0])
             self._placing.left(batch.label, len(batch.calls))
+
+    def _with_room(
+        self, groups: Sequence[list[Call]], most_tasks: int | None
+    ) -> tuple[Sequence[list[Call]], list[Call]]:
+        """Divide groups into those for which there is room, and the calls of all others."""
+        if most_tasks is None:
+            return groups, []
+        going: list[list[Call]] = []
+        left: list[Call] = []
+        room: dict[Route, int] = {}
+        for group in groups:
+            route = self._placing.route(group[0])
+            if len(going) == most_tasks or (
+                route is not None and room.setdefault(route, self._placing.room(route)) <= 0
+            ):
+                left += group
+                continue
+            going.append(group)
+            if route is not None:
+                room[route] -= 1
+        return going, left
 
     def _lowered(self, batch: Batch, specs: SpecMaker, left: list[Call], sent: Sent) -> Any | None:
         try:

@@ -172,8 +172,9 @@ def _attempt(
         raise_interrupted(guard, spec.name, walltime_s)  # it only followed from the interruption
     if guard.reason is not None:
         raise_interrupted(guard, spec.name, walltime_s)
-    check_outputs(spec.name, extras.outputs)
-    if isinstance(result, Joined):
+    if extras.outputs:
+        check_outputs(spec.name, extras.outputs)
+    if type(result) in wire.ATOMS or type(result) is Joined:
         return result
     return wire.packed(result, f"the result of app {spec.name!r}")
 
@@ -187,6 +188,8 @@ def run_function(  # one place where all of a call comes together
     guard: Guard,
 ) -> object:
     """Run the function of an app as its kind demands."""
+    if extras is NO_EXTRAS and spec.runner is None and spec.kind != "bash":
+        return function(*args, **kwargs)  # most calls
     if extras.stdout is not None or extras.stderr is not None:
         kwargs = extras.with_stream_names(kwargs)
 

@@ -54,6 +54,8 @@ CONSTANT = -2
 """In a `Ref`: a value that travels with the payload."""
 # A batch whose results are larger than expected runs no further: they would all be kept together.
 _ENOUGH_BYTES = wire.LARGE_BYTES // 2
+# Nor one that takes longer than any is made for (`daskflow.graph.coarsen`), with some tolerance.
+_ENOUGH_S = 0.15
 
 
 class Ref(NamedTuple):
@@ -142,7 +144,7 @@ def run_batch(payload: bytes, *values: object) -> Box:
         begun_s = then_s = time.perf_counter()
         total_bytes = 0
         for index, member in enumerate(order.members):
-            if then_s - begun_s > handback.LONG_S or total_bytes > _ENOUGH_BYTES:
+            if then_s - begun_s > _ENOUGH_S or total_bytes > _ENOUGH_BYTES:
                 break
             if claims is not None and not claims.begin(index, then_s):
                 break

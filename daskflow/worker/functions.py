@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import importlib
 import pickle
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from daskflow.errors import SerializationError
@@ -49,40 +48,27 @@ def load_function(spec: FunctionSpec) -> Callable[..., object]:
     SerializationError
         It can neither be imported nor unpickled here.
     """
-    identity = (spec.reference, spec.body)
-    with _lock:
-        function = _loaded.get(identity)
-        if function is not None:
-            _loaded.move_to_end(identity)
-            return function
-    function = _load(spec)
-    with _lock:
-        _loaded[identity] = function
-        while len(_loaded) > _KEPT:
-            _loaded.popitem(last=False)
+    try:
+        return _loaded(spec.reference, spec.body)
+    except Exception as error:
+        how = "imported" if spec.body is None else "loaded"
+        raise SerializationError(
+            f"the function of app {spec.name!r} cannot be {how} on this worker: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+@lru_cache(maxsize=500)
+def _loaded(reference: tuple[str, str, str] | None, body: bytes | None) -> Callable[..., object]:
+    if reference is not None:
+        try:
+            return _imported(*reference)
+        except Exception:  # whatever importing raises
+            if body is None:
+                raise
+    assert body is not None
+    function: Callable[..., object] = pickle.loads(body)
     return function
-
-
-def _load(spec: FunctionSpec) -> Callable[..., object]:
-    problem: Exception | None = None
-    if spec.reference is not None:
-        try:
-            return _imported(*spec.reference)
-        except Exception as error:  # noqa: BLE001 # whatever importing raises
-            problem = error
-    if spec.body is not None:
-        try:
-            function: Callable[..., object] = pickle.loads(spec.body)
-        except Exception as error:
-            raise SerializationError(
-                f"the function of app {spec.name!r} cannot be loaded on this worker: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        return function
-    raise SerializationError(
-        f"the function of app {spec.name!r} cannot be imported on this worker: "
-        f"{type(problem).__name__}: {problem}"
-    ) from problem
 
 
 def found_or(module: str, qualname: str, expected: str, body: bytes) -> Any:
@@ -109,8 +95,3 @@ def _found(module: str, qualname: str, expected: str) -> Any:
     if fingerprint(target) != expected:
         raise ImportError(f"{module}.{qualname} has other code on this worker")
     return target
-
-
-_KEPT = 500
-_lock = threading.Lock()
-_loaded: OrderedDict[object, Callable[..., object]] = OrderedDict()

@@ -65,8 +65,9 @@ class Guard:
         self.thread_id = threading.get_ident()
         if self._process is not None:
             orphans.watch(self._process.pid)
-        with _lock:
-            _running[self.key] = self
+        _running[self.key] = self
+        if self.key in _cancelled:  # since it was looked up last
+            self.stop(Reason.CANCELLED)
         if self.walltime_s is not None:
             _watchdog.watch(self, time.monotonic() + self.walltime_s)
         return self

@@ -83,6 +83,8 @@ def is_raw(value: object) -> bool:
 def size_bytes(value: object) -> int:
     """Estimate the size of a value in its travelling form, in bytes."""
     kind = type(value)
+    if kind is int or kind is float:
+        return 32
     if kind is Pickled:
         return len(value.data)  # type: ignore[attr-defined] # narrowed by type(), not isinstance
     if kind is str or kind is bytes:

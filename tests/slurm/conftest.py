@@ -19,7 +19,6 @@ import pytest
 MACHINE = Path(__file__).parent / "machine"
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:

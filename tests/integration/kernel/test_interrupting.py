@@ -316,17 +316,25 @@ def test_futures_of_the_parent_that_have_ended_are_there_in_a_forked_child(
 
 
 SUBMITTING_A_JOB = """
+import signal, sys
 import daskflow
 from daskflow import BlockExecutor, Config
 from jobqueue_sites import SlurmProvider
 
 executor = BlockExecutor(provider=SlurmProvider(), host="127.0.0.1")
 daskflow.load(Config(executors=[executor], dashboard=False))
+if sys.argv[1] == "runs":
+    signal.pause()
 """
 
 
+@pytest.mark.parametrize("script", ["runs", "ends"])
 def test_ctrl_c_while_a_job_is_submitted_cancels_the_job(
-    scripts: Any, fifo: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scripts: Any,
+    fifo: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
 ) -> None:
     asked, cancelled = fifo("asked"), tmp_path / "cancelled"
     for name, text in (
@@ -338,9 +346,9 @@ def test_ctrl_c_while_a_job_is_submitted_cancels_the_job(
         command.write_text(f"#!/bin/bash\n{text}\n")
         command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    script = scripts.start(SUBMITTING_A_JOB)
+    process = scripts.start(SUBMITTING_A_JOB, script)
     Path(asked).read_text()
-    os.killpg(script.pid, signal.SIGINT)
-    _out, err = script.communicate(timeout=60)
-    assert err.rstrip().endswith("KeyboardInterrupt")
+    os.killpg(process.pid, signal.SIGINT)
+    _out, err = process.communicate(timeout=60)
+    assert err.rstrip(": \n").endswith("KeyboardInterrupt")
     assert "4711" in cancelled.read_text()
