@@ -61,8 +61,11 @@ class WorkerSettings:
         from daskflow.executors.startup import StartUp  # as above
 
         if self.on_start is None:
-            return [PromptWorker()]
-        return [PromptWorker(), StartUp(cloudpickle.dumps(self.on_start), os.getpid())]
+            return [PromptWorker(owns_process=True)]
+        return [
+            PromptWorker(owns_process=True),
+            StartUp(cloudpickle.dumps(self.on_start), os.getpid()),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

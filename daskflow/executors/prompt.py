@@ -13,6 +13,7 @@ a kernel has started are treated so, and its own client.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from typing import Any
 
@@ -42,6 +43,10 @@ class PromptScheduler(SchedulerPlugin):
 
     name = "daskflow-prompt"
 
+    async def start(self, scheduler: Any) -> None:
+        """Let its process, which is ours, look for garbage only among what is made from now on."""
+        gc.freeze()
+
     def add_worker(self, scheduler: Any, worker: str) -> None:
         """Shorten that of its stream to a worker."""
         shorten(getattr(scheduler, "stream_comms", {}).get(worker))
@@ -54,10 +59,18 @@ class PromptScheduler(SchedulerPlugin):
 
 
 class PromptWorker(WorkerPlugin):
-    """Shortens the interval of a worker's stream to its scheduler."""
+    """Shortens the interval of a worker's stream to its scheduler.
+
+    With `owns_process`, there is nothing but the worker in its process.
+    """
 
     name = "daskflow-prompt"
 
+    def __init__(self, *, owns_process: bool):
+        self._owns_process = owns_process
+
     def setup(self, worker: Any) -> None:
         """Shorten it."""
+        if self._owns_process:
+            gc.freeze()  # all that was imported is not looked through for garbage again and again
         shorten(getattr(worker, "batched_stream", None))

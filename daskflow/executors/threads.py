@@ -58,7 +58,7 @@ class ThreadExecutor:
                 security=session.security,
                 dashboard=False,
                 host=session.interface,
-                plugins=(PromptWorker(),),
+                plugins=(PromptWorker(owns_process=False),),
             )
             await worker
             return worker

@@ -43,6 +43,8 @@ from daskflow.kernel.retry import RetryRules
 from daskflow.kernel.sending import Sender, unsend
 from daskflow.kernel.waiting import Waiting
 
+# Workers begin with a first, small graph while the others are still being made.
+_FIRST_CALLS_A_GRAPH = 2_000
 _MOST_CALLS_A_GRAPH = 50_000
 _MOST_DEATHS = 4
 _GROWTH = 2
@@ -232,6 +234,7 @@ class Dispatcher:
         if first:
             self._choose(found, first)
             self._send(found, None)
+        most_calls = _FIRST_CALLS_A_GRAPH
         while self._ready:
             room = self._config.max_in_flight - len(self.outstanding)
             if room <= 0:
@@ -239,9 +242,10 @@ class Dispatcher:
             found.room = {
                 route: self._calls_for(self._placing.room(route)) for route in self._ready.routes()
             }
-            if not self._choose(found, (), self._calls_for(room)):
+            if not self._choose(found, (), min(most_calls, self._calls_for(room))):
                 break
             self._send(found, room)
+            most_calls = min(_MOST_CALLS_A_GRAPH, 2 * most_calls)
         return found.settlements
 
     def _calls_for(self, tasks: int) -> int:
@@ -260,7 +264,6 @@ class Dispatcher:
 
         Returns whether there was any to choose from.
         """
-        most_calls = min(_MOST_CALLS_A_GRAPH, most_calls)
         stack = list(reversed(first))
         has_any = False
         while stack or (self._ready and len(found.chosen) + len(found.unbound) < most_calls):
@@ -271,21 +274,29 @@ class Dispatcher:
             if call.state is not State.RECORDED:
                 continue
             parents: Sequence[Call] = call.parents
-            is_packed = type(call.args) is Packed
-            if is_packed and (foreigners := unresolved(call)):
+            foreigners = unresolved(call) if type(call.args) is Packed else ()
+            if foreigners:
                 inside = self._foreigners.calls_inside(foreigners)
                 parents = [*parents, *inside]
-            missing = [
-                p for p in parents if p.state is State.RECORDED and (first or _is_nowhere(p))
-            ]
-            if missing:
-                stack.append(call)
-                stack.extend(reversed(missing))
-            elif (failure := dependency_error(call)) is not None:
-                found.end_blocked(call, failure)
-            elif self._is_held(call, parents) or not self._can_run(call, found):
+            if parents:
+                missing = [
+                    p for p in parents if p.state is State.RECORDED and (first or _is_nowhere(p))
+                ]
+                if missing:
+                    stack.append(call)
+                    stack.extend(reversed(missing))
+                    continue
+                if (failure := dependency_error(call)) is not None:
+                    found.end_blocked(call, failure)
+                    continue
+                if self._is_held(call, parents):
+                    continue
+            try:
+                found.specs(call)
+            except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
+                found.end_failed(call, error)
                 continue
-            elif is_packed and foreigners:
+            if foreigners:
                 self._choose_foreign(call, found, inside)
             else:
                 self._take(call, found)
@@ -295,8 +306,9 @@ class Dispatcher:
         """Choose a call, and let what waits for it be chosen next, so that they may share a batch."""
         call.state = State.SUBMITTED
         found.chosen.append(call)
-        if call.app.kind != "join":  # who waits for a join waits on, until its body has returned
-            self._ready.put_back(self._released([call]))
+        # Who waits for a join waits on, until its body has returned.
+        if call.app.kind != "join" and (released := self._released((call,))):
+            self._ready.put_back(released)
 
     def _is_held(self, call: Call, parents: Iterable[Call]) -> bool:
         """Let a call wait here if one of `parents` is not on its way."""
@@ -310,14 +322,6 @@ class Dispatcher:
                 self._waiting.hold(call, parent)  # a join that is about to fail
                 return True
         return False
-
-    def _can_run(self, call: Call, found: _Pass) -> bool:
-        try:
-            found.specs(call)
-        except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
-            found.end_failed(call, error)
-            return False
-        return True
 
     def _send(self, found: _Pass, most_tasks: int | None) -> None:
         """Send what was chosen, at most so many tasks; then what collections need is there."""

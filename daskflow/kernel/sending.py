@@ -10,10 +10,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+import gc
 import itertools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet
@@ -83,8 +85,14 @@ class Sender:
     def send(self, calls: Sequence[Call], specs: SpecMaker, most_tasks: int | None = None) -> Sent:
         """Send calls, parents first, as at most `most_tasks` batches, and of each route as it has room."""
         sent = Sent()
-        if not calls:
-            return sent
+        if calls:
+            with _no_garbage_collection():
+                self._send(calls, specs, most_tasks, sent)
+        return sent
+
+    def _send(
+        self, calls: Sequence[Call], specs: SpecMaker, most_tasks: int | None, sent: Sent
+    ) -> None:
         labels = [self._placing.label_for(call) for call in calls]
         groups = coarsen(
             calls,
@@ -115,7 +123,6 @@ class Sender:
             sent.batches.append(batch)
         self._submit(sent.batches, list(layers.values()))
         self._leave(left, calls, label_of, sent)
-        return sent
 
     def ended(self, batch: Batch) -> None:
         """Note that a batch is no longer on the scheduler, or is about to be so."""
@@ -198,6 +205,18 @@ class Sender:
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
             found = self._context.run(self._client.get, graph, keys, sync=False)
         return dict(zip(keys, found, strict=True))
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Let no garbage be looked for among the many small parts of a payload, which soon go anyway."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def unsend(calls: Iterable[Call]) -> None:
