@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,14 +13,25 @@ import daskflow
 from daskflow.futures.recording import process
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several processes, let one run all of a file, and one all that need a Slurm: they take longest."""
-    slurm = Path(__file__).parent / "slurm"
-    for item in items:
-        group = slurm if slurm in item.path.parents else item.path
-        item.add_marker(pytest.mark.xdist_group(str(group)))
-    items.sort(key=lambda item: slurm not in item.path.parents)
+    """Let the tests that need a Slurm come first, since they take longest."""
+    items.sort(key=lambda item: not _is_of_slurm(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several processes, let one run all tests of a file, and one all that need the Slurm."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "slurm" if _is_of_slurm(nodeid) else nodeid.split("::", maxsplit=1)[0]
+
+    return ByFile(config, log)
+
+
+def _is_of_slurm(nodeid: str) -> bool:
+    return "slurm/test_" in nodeid.split("::", maxsplit=1)[0]
 
 
 class Runs:
