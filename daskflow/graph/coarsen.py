@@ -34,10 +34,10 @@ from daskflow.graph.call import Call, State
 from daskflow.graph.costs import Costs
 from daskflow.worker.outcome import REMOTE
 
-TARGET_S = 0.05
+TARGET_S = 0.1
 # What follows from the calls of a batch may join it beyond the target, or it would wait for many batches.
 FOLLOWERS_S = 2 * TARGET_S
-UNKNOWN_S = TARGET_S / 200
+UNKNOWN_S = TARGET_S / 1000
 LEAST_S = 2e-6
 MOST_LIKE_CALLS = 1000
 MOST_CALLS = 5000
@@ -180,7 +180,7 @@ def _before(
             if source.value is REMOTE:
                 apart.add(source)
         elif (known := costs.estimate(source.app.name)) is not None and (
-            known.seconds >= TARGET_S or known.bytes >= TARGET_BYTES
+            2 * known.seconds > TARGET_S or known.bytes >= TARGET_BYTES
         ):
             apart.add(source)
     if type(call.args) is Packed:

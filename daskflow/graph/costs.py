@@ -30,8 +30,9 @@ class Costs:
         """Learn from a batch: of each app, how many calls ran, their seconds and result bytes."""
         for name, (calls, seconds, size) in spent.items():
             new = Cost(seconds / calls, size / calls)
-            old = self._known.get(name, new)
-            # One call that happens to take long says little about a thousand others.
+            # One call that happens to take long says little about a thousand others, and the first on a
+            # worker often imports what all of them need.
+            old = self._known.get(name, Cost(0.0, new.bytes))
             weight = 1.0 - 0.5 ** (calls / _HALF_LIFE_CALLS)
             self._known[name] = Cost(
                 old.seconds + weight * (new.seconds - old.seconds),

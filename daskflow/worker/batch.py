@@ -15,7 +15,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from daskflow.worker.attempt import (
     this_worker,
     with_values,
 )
-from daskflow.worker.functions import FunctionSpec
+from daskflow.worker.functions import FunctionSpec, load_function
 from daskflow.worker.outcome import (
     Blocked,
     Box,
@@ -55,7 +55,7 @@ CONSTANT = -2
 # A batch whose results are larger than expected runs no further: they would all be kept together.
 _ENOUGH_BYTES = wire.LARGE_BYTES // 2
 # Nor one that takes longer than any is made for (`daskflow.graph.coarsen`), with some tolerance.
-_ENOUGH_S = 0.15
+_ENOUGH_S = 0.25
 
 
 class Ref(NamedTuple):
@@ -144,6 +144,11 @@ def run_batch(payload: bytes, *values: object) -> Box:
         begun_s = then_s = time.perf_counter()
         total_bytes = 0
         for index, member in enumerate(order.members):
+            if not counts[member.function] and claims is not None:
+                claims.load(index)
+                _load(order.functions[member.function])
+                now_s = time.perf_counter()
+                begun_s, then_s = begun_s + now_s - then_s, now_s
             if then_s - begun_s > _ENOUGH_S or total_bytes > _ENOUGH_BYTES:
                 break
             if claims is not None and not claims.begin(index, then_s):
@@ -162,6 +167,13 @@ def run_batch(payload: bytes, *values: object) -> Box:
     box = boxed(filled(order, entries), spent(), sum(sizes))
     news.keep(order.run, order.key, box)
     return box
+
+
+def _load(spec: FunctionSpec) -> None:
+    """Load a function before it is called; whatever comes of it, the call will tell."""
+    if not spec.isolate:
+        with suppress(BaseException):
+            load_function(spec)
 
 
 def filled(order: Order, entries: list[object]) -> list[object]:

@@ -100,6 +100,10 @@ class Claims:
         self._begun_s = 0.0
         self._told = 0
 
+    def load(self, member: int) -> None:
+        """Note that what `member` runs is being imported, which says nothing of how long it runs."""
+        self._shown[0] = member
+
     def begin(self, member: int, now_s: float) -> bool:
         """Claim a member, at `now_s` of `time.perf_counter`; False if it has been taken back."""
         with self._lock:

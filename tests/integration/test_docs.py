@@ -7,6 +7,7 @@ that follows one is what it prints.
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -62,16 +63,20 @@ def test_the_examples_of_a_page_run_and_print_what_it_says(page: Path, tmp_path:
     examples = examples_of(page.read_text())
     program = tmp_path / page.with_suffix(".py").name
     program.write_text(program_of(examples))
-    done = subprocess.run(
-        [sys.executable, "-P", str(program)],
+    started = subprocess.Popen(
+        [sys.executable, "-P", "-X", "faulthandler", str(program)],
         cwd=tmp_path,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=110,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    *printed, _ = done.stdout.split(f"{BOUNDARY}\n")
+    try:
+        out, err = started.communicate(timeout=90)
+    except subprocess.TimeoutExpired:
+        started.send_signal(signal.SIGABRT)  # and it says where its threads are
+        out, err = started.communicate()
+    assert started.returncode == 0, out + err
+    *printed, _ = out.split(f"{BOUNDARY}\n")
     expected = [example.printed for example in examples]
     for example, text in zip(examples, printed, strict=True):
         if example.printed is not None:

@@ -37,7 +37,7 @@ def grouped(calls: list[Call], costs: Costs | None = None, **settings: Any) -> l
 
 def costing(**seconds: float) -> Costs:
     costs = Costs()
-    costs.observe({name: (1, s, 0) for name, s in seconds.items()})
+    costs.observe({name: (1000, 1000 * s, 0) for name, s in seconds.items()})
     return costs
 
 
@@ -136,6 +136,15 @@ def test_suspects_share_tasks_with_suspects_only() -> None:
     suspects = set(calls[3:6])
     for group in grouped(calls, costing(app=1e-6), suspects=suspects):
         assert set(group) <= suspects or not set(group) & suspects
+
+
+def test_a_first_call_that_takes_long_makes_no_app_costly() -> None:
+    app = make_app("app")
+    costs = Costs()
+    costs.observe({"app": (1, 0.1, 0)})
+    assert len(grouped([make_call(i, app) for i in range(1000)], costs)) < 100
+    costs.observe({"app": (20, 2.0, 0)})
+    assert len(grouped([make_call(i, app) for i in range(1000)], costs)) == 1000
 
 
 def test_costs_follow_what_is_observed() -> None:
