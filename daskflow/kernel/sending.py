@@ -177,7 +177,6 @@ class Sender:
             self._placing.left(label_of[call])
         if left:
             to_go = set(left)
-            unsend(left)
             sent.left = [call for call in calls if call in to_go]
 
     def _submit(self, batches: Sequence[Batch], layers: list[tuple[Any, Any]]) -> None:
