@@ -25,13 +25,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Container, Sequence, Set
+from collections.abc import Collection, Container, Sequence, Set
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from daskflow.graph.arguments import Foreign, Packed
-from daskflow.graph.call import Call, State
-from daskflow.graph.costs import Costs
+from daskflow.graph.call import AppSpec, Call, Options, State
+from daskflow.graph.costs import Cost, Costs
 from daskflow.worker.outcome import REMOTE
 
 TARGET_S = 0.1
@@ -55,13 +56,16 @@ Kind = tuple[str, str | None, bool]
 class _Like:
     """What calls of one app, with the same options and for one executor, have in common.
 
-    `kind` is what calls must have in common to share a task, `rule` whether and how many may.
+    `kind` is what calls must have in common to share a task, `rule` whether and how many may, `room` how
+    many of these may at the most. What follows from one that `is_costly` waits for that one alone.
     """
 
     kind: Kind
     rule: bool | int
+    room: int
     seconds: float
     bytes: float
+    is_costly: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +92,7 @@ class _Group:
 
     def takes_after(self, like: _Like, apart: Set[object]) -> bool:
         """Tell whether a call that follows from those in it may be added."""
-        if self.kind != like.kind or not apart <= self.apart:
+        if self.kind != like.kind or not (apart is _NOTHING or apart <= self.apart):
             return False
         if like.rule is not True:
             return len(self.calls) < like.rule
@@ -99,14 +103,13 @@ class _Group:
         )
 
 
-def coarsen(  # noqa: PLR0913 # all that decides about granularity
+def coarsen(
     calls: Sequence[Call],
     costs: Costs,
     shares: int,
-    labels: Sequence[str | None],
     *,
     alone: Container[Call] = (),
-    suspects: Container[Call] = (),
+    suspects: Collection[Call] = (),
     default_batch: bool | int = True,
 ) -> list[list[Call]]:
     """Group calls into batches.
@@ -114,13 +117,12 @@ def coarsen(  # noqa: PLR0913 # all that decides about granularity
     Parameters
     ----------
     calls
-        What is to be sent now, in an order in which parents come first.
+        What is to be sent now, in an order in which parents come first; those with another `label`
+        share no task.
     costs
         What is known of their apps.
     shares
         Into how many batches like calls are divided at least, so that nothing stays idle.
-    labels
-        The executor of each call.
     alone
         Calls that must not share a task.
     suspects
@@ -128,29 +130,26 @@ def coarsen(  # noqa: PLR0913 # all that decides about granularity
     default_batch
         For apps whose option `batch` is None: True (learn), False (never), or a number of calls.
     """
-    rooms = _rooms(calls, shares)
+    likes = _Likes(calls, costs, shares, default_batch, suspects)
     groups: list[_Group] = []
     place: dict[Call, _Group] = {}
+    marks: dict[Call, object] = {}
     open_groups: dict[tuple[object, ...], _Group] = {}
-    likes: dict[tuple[object, ...], _Like] = {}
-    for call, label in zip(calls, labels, strict=True):
-        known = (id(call.app), id(call.options), label, call in suspects)
-        like = likes.get(known)
-        if like is None:
-            like = likes[known] = _like(call, label, costs, default_batch, call in suspects)
+    for call in calls:
+        like = likes.of(call)
         is_alone = like.rule is False or call in alone
         if call.parents or type(call.args) is Packed:
-            before, apart = _before(call, place, costs)
+            before, apart = _before(call, place, marks, costs)
         else:
             before, apart = _NOTHING, _NOTHING
         group = None if is_alone or not before else _group_of_arguments(before)
         if group is None or not group.takes_after(like, apart):
-            rank = 1 + max((g.rank for g in before), default=-1) if before else 0
+            rank = 1 + max(map(_rank, before)) if before else 0
             slot = (id(call.app), like.kind, rank, apart)
             group = open_groups.get(slot)
             if group is None or is_alone or not group.takes(like):
-                room = 1 if is_alone else min(rooms[id(call.app)], MOST_LIKE_CALLS)
-                group = _Group(_ALONE if is_alone else like.kind, rank, room, apart)
+                kind, room = (_ALONE, 1) if is_alone else (like.kind, like.room)
+                group = _Group(kind, rank, room, apart)
                 groups.append(group)
                 if not is_alone:
                     open_groups[slot] = group
@@ -158,30 +157,83 @@ def coarsen(  # noqa: PLR0913 # all that decides about granularity
         group.seconds += like.seconds
         group.bytes += like.bytes
         place[call] = group
+        if is_alone or like.is_costly:
+            marks[call] = group if is_alone else call
     # By rank, since a batch of higher rank may have been begun before one that it needs.
     groups.sort(key=_rank)
     return [group.calls for group in groups]
 
 
+class _Likes:
+    """What is known of each call through what it has in common with others."""
+
+    def __init__(
+        self,
+        calls: Sequence[Call],
+        costs: Costs,
+        shares: int,
+        default_batch: bool | int,
+        suspects: Collection[Call],
+    ):
+        self._costs = costs
+        self._default_batch = default_batch
+        self._suspects = suspects
+        # For each app, how many calls a batch may have so that there are enough batches.
+        count = Counter(map(attrgetter("app"), calls))
+        self._rooms = {app: math.ceil(n / max(1, shares)) for app, n in count.items()}
+        self._known: dict[tuple[object, ...], _Like] = {}
+        self._app: AppSpec | None = None
+        self._options: Options | None = None
+        self._label: str | None = None
+
+    def of(self, call: Call) -> _Like:
+        """Return what a call has in common with others; quickly if it is like the one before it."""
+        is_as_before = (
+            call.app is self._app and call.options is self._options and call.label == self._label
+        )
+        if not is_as_before or self._suspects:
+            self._app, self._options, self._label = call.app, call.options, call.label
+            self._like = self._find(call)
+        return self._like
+
+    def _find(self, call: Call) -> _Like:
+        is_suspect = call in self._suspects
+        key = (id(call.app), id(call.options), call.label, is_suspect)
+        like = self._known.get(key)
+        if like is None:
+            like = self._known[key] = self._make(call, is_suspect=is_suspect)
+        return like
+
+    def _make(self, call: Call, *, is_suspect: bool) -> _Like:
+        rule = call.options.batch
+        known = self._costs.estimate(call.app.name)
+        return _Like(
+            kind=(call.options.placement, call.label, is_suspect),
+            rule=self._default_batch if rule is None else rule,
+            room=min(self._rooms[call.app], MOST_LIKE_CALLS),
+            seconds=UNKNOWN_S if known is None else max(LEAST_S, known.seconds),
+            bytes=0.0 if known is None else known.bytes,
+            is_costly=_is_costly(known),
+        )
+
+
 def _before(
-    call: Call, place: dict[Call, _Group], costs: Costs
+    call: Call, place: dict[Call, _Group], marks: dict[Call, object], costs: Costs
 ) -> tuple[Set[_Group], frozenset[object]]:
-    """Return the groups that hold the arguments of `call`, and what keeps it apart from like calls."""
+    """Return the groups that hold the arguments of `call`, and what keeps it apart from like calls.
+
+    `marks` are what keeps apart all that follows from a call in a group.
+    """
     before: set[_Group] = set()
     apart: set[object] = set()
     for parent in call.parents:
-        source = parent.source
+        source = parent.source if parent.state is State.JOINING else parent
         group = place.get(source)
         if group is not None:
             before.add(group)
-        if group is not None and group.kind is _ALONE:
-            apart.add(group)
-        elif source.state is State.DONE:
-            if source.value is REMOTE:
-                apart.add(source)
-        elif (known := costs.estimate(source.app.name)) is not None and (
-            2 * known.seconds > TARGET_S or known.bytes >= TARGET_BYTES
-        ):
+            if marks and source in marks:
+                apart.add(marks[source])
+        elif _is_costly_to_move(source, costs):
             apart.add(source)
     if type(call.args) is Packed:
         for slot in call.args.slots:
@@ -194,28 +246,25 @@ def _before(
     return before, frozenset(apart) if apart else _NOTHING
 
 
+def _is_costly_to_move(source: Call, costs: Costs) -> bool:
+    """Tell whether the value of a call, which was sent earlier, is long in coming or large."""
+    if source.state is State.DONE:
+        return source.value is REMOTE
+    return _is_costly(costs.estimate(source.app.name))
+
+
+def _is_costly(known: Cost | None) -> bool:
+    return known is not None and (2 * known.seconds > TARGET_S or known.bytes >= TARGET_BYTES)
+
+
 def _group_of_arguments(before: Set[_Group]) -> _Group | None:
     """Return the group whose rank is above that of all others, None if there is no such."""
+    if len(before) == 1:
+        (only,) = before
+        return only
     top = max(before, key=_rank)
     return top if sum(g.rank == top.rank for g in before) == 1 else None
 
 
 def _rank(group: _Group) -> int:
     return group.rank
-
-
-def _rooms(calls: Sequence[Call], shares: int) -> dict[int, int]:
-    """Return, for each app, how many calls a batch may have so that there are enough batches."""
-    count = Counter(id(call.app) for call in calls)
-    return {app: max(1, math.ceil(n / max(1, shares))) for app, n in count.items()}
-
-
-def _like(
-    call: Call, label: str | None, costs: Costs, default_batch: bool | int, is_suspect: bool
-) -> _Like:
-    rule = call.options.batch if call.options.batch is not None else default_batch
-    kind = (call.options.placement, label, is_suspect)
-    known = costs.estimate(call.app.name)
-    if known is None:
-        return _Like(kind, rule, UNKNOWN_S, 0.0)
-    return _Like(kind, rule, max(LEAST_S, known.seconds), known.bytes)

@@ -26,9 +26,9 @@ from daskflow.worker.batch import (
     CONSTANT,
     SELF,
     WHOLE,
-    Member,
-    Order,
+    Fields,
     Ref,
+    dumped_order,
     expose,
     run_alone,
     run_batch,
@@ -104,67 +104,82 @@ class _Writer:
     spec_of: SpecOf
     own: Batch | None
     functions: list[FunctionSpec] = field(default_factory=list)
-    members: list[Member] = field(default_factory=list)
+    members: list[Fields] = field(default_factory=list)
     constants: list[object] = field(default_factory=list)
     inputs: dict[Key, int] = field(default_factory=dict)
     literals: dict[Key, Literal] = field(default_factory=dict)
     _places: dict[tuple[int, int], int] = field(default_factory=dict)
+    _last: Call | None = None
+    _place: int = 0
 
     def add(self, call: Call) -> None:
+        last = self._last
+        if last is None or call.app is not last.app or call.options is not last.options:
+            self._place = self._place_of(call)
+        self._last = call
+        args = call.args
+        if type(args) is Packed:
+            refs = tuple([self._ref(slot, 0) for slot in args.slots])
+            self.members.append((call.number, self._place, args.data, None, refs, call.extras))
+        elif call.parents:
+            args, kwargs, refs = self._with_refs(args, call.kwargs)
+            self.members.append((call.number, self._place, args, kwargs, refs, call.extras))
+        else:
+            self.members.append((call.number, self._place, args, call.kwargs, (), call.extras))
+
+    def _place_of(self, call: Call) -> int:
         like = id(call.app), id(call.options)
-        index = self._places.get(like)
-        if index is None:
-            index = self._places[like] = len(self.functions)
+        place = self._places.get(like)
+        if place is None:
+            place = self._places[like] = len(self.functions)
             self.functions.append(self.spec_of(call))
-        args, kwargs, refs = self._arguments(call)
-        self.members.append(Member(call.number, index, args, kwargs, refs, call.extras))
+        return place
 
     def payload(self) -> bytes:
-        order = Order(
+        return dumped_order(
             self.run,
-            tuple(self.functions),
-            tuple(self.members),
-            tuple(self.constants),
-            self.own is not None and self.own.is_suspect,
-            self.own.key if self.own is not None else "",
+            self.functions,
+            self.members,
+            self.constants,
+            is_suspect=self.own is not None and self.own.is_suspect,
+            key=self.own.key if self.own is not None else "",
         )
-        return order.dumped()
 
-    def _arguments(
-        self, call: Call
-    ) -> tuple[tuple[Any, ...] | bytes, dict[str, Any] | None, tuple[Ref, ...]]:
-        if isinstance(call.args, Packed):
-            refs = tuple([self._ref(slot, 0) for slot in call.args.slots])
-            return call.args.data, None, refs
-        if not call.parents:
-            return call.args, call.kwargs, ()
-        refs_: list[Ref] = []
-        args = list(call.args)
+    def _with_refs(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any] | None
+    ) -> tuple[tuple[Any, ...], dict[str, Any] | None, tuple[Ref, ...]]:
+        """Return plain arguments in which a Ref stands for each call."""
+        refs: list[Ref] = []
+        positional = list(args)
         for place, value in enumerate(args):
             if type(value) is Call:
-                refs_.append(self._ref(value, place))
-                args[place] = None
-        kwargs = dict(call.kwargs) if call.kwargs else None
-        for name, value in (call.kwargs or {}).items():
-            if type(value) is Call:
-                refs_.append(self._ref(value, name))
-                kwargs[name] = None  # type: ignore[index] # there are keywords, so it is a dict
-        return tuple(args), kwargs, tuple(refs_)
+                refs.append(self._call_ref(value, place))
+                positional[place] = None
+        if kwargs:
+            kwargs = dict(kwargs)
+            for name, value in kwargs.items():
+                if type(value) is Call:
+                    refs.append(self._call_ref(value, name))
+                    kwargs[name] = None
+        return tuple(positional), kwargs, tuple(refs)
 
     def _ref(self, slot: Slot, place: int | str) -> Ref:
         if isinstance(slot, Call):
-            return self._call_ref(slot.source, place)
+            return self._call_ref(slot, place)
         if isinstance(slot, Literal):
             key = literal_key(self.run, slot.number)
             self.literals[key] = slot
-            return Ref(self._input(key), WHOLE, place)
+            return self._input(key), WHOLE, place
         return self._foreign_ref(slot.resolved, place)
 
     def _call_ref(self, call: Call, place: int | str) -> Ref:
-        if call.batch is not None:
-            if call.batch is self.own:
-                return Ref(SELF, call.member, place)
-            return Ref(self._input(call.batch.key), call.member, place)
+        if call.state is State.JOINING:
+            call = call.source
+        batch = call.batch
+        if batch is not None:
+            if batch is self.own:
+                return SELF, call.member, place
+            return self._input(batch.key), call.member, place
         # One whose value has just come is not DONE yet.
         if call.state not in (State.SUBMITTED, State.DONE):
             raise NotOnItsWay
@@ -172,7 +187,7 @@ class _Writer:
 
     def _foreign_ref(self, bound: Bound, place: int | str) -> Ref:
         if bound.key is not None:
-            return Ref(self._input(bound.key), WHOLE, place)
+            return self._input(bound.key), WHOLE, place
         return self._constant(wire.packed(bound.value, "the value of a future", pickled), place)
 
     def _input(self, key: Key) -> int:
@@ -180,7 +195,7 @@ class _Writer:
 
     def _constant(self, value: object, place: int | str) -> Ref:
         self.constants.append(value)
-        return Ref(CONSTANT, len(self.constants) - 1, place)
+        return CONSTANT, len(self.constants) - 1, place
 
 
 def travelling(value: object) -> object:
@@ -190,12 +205,12 @@ def travelling(value: object) -> object:
     return value
 
 
-def new_batch(run: str, number: int, calls: Sequence[Call], label: str | None) -> Batch:
+def new_batch(run: str, number: int, calls: Sequence[Call]) -> Batch:
     """Make a batch of `calls` and point them to it."""
     key = batch_key(clean_name(calls[0].app.name), run, number)
-    batch = Batch(key, list(calls), calls[0].options, label)
+    batch = Batch(key, list(calls), calls[0].options, calls[0].label)
     for member, call in enumerate(calls):
-        call.batch, call.member, call.label = batch, member, label
+        call.batch, call.member = batch, member
     return batch
 
 
@@ -245,13 +260,16 @@ class _Alone(_Writer):
     bound_of: Callable[[Foreign], Bound] = lambda foreign: foreign.resolved
 
     def _ref(self, slot: Slot, place: int | str) -> Ref:
-        if isinstance(slot, Call):
-            if slot.is_final:
-                return self._constant(travelling(slot.value), place)
-            return Ref(self._input(self.key_of(slot)), WHOLE, place)
         if isinstance(slot, Literal):
             return self._constant(wire.Pickled(slot.data), place)
-        return self._foreign_ref(self.bound_of(slot), place)
+        if isinstance(slot, Foreign):
+            return self._foreign_ref(self.bound_of(slot), place)
+        return self._call_ref(slot, place)
+
+    def _call_ref(self, call: Call, place: int | str) -> Ref:
+        if call.is_final:
+            return self._constant(travelling(call.value), place)
+        return self._input(self.key_of(call)), WHOLE, place
 
 
 def foreigners_of(call: Call) -> list[Foreign]:

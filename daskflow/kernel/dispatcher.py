@@ -43,9 +43,10 @@ from daskflow.kernel.retry import RetryRules
 from daskflow.kernel.sending import Sender, unsend
 from daskflow.kernel.waiting import Waiting
 
-# Workers begin with a first, small graph while the others are still being made.
-_FIRST_CALLS_A_GRAPH = 2_000
-_MOST_CALLS_A_GRAPH = 50_000
+# Of a graph. The first is small, since workers wait while it is made; so is the last, since everything
+# else waits for what its calls come to.
+_FEW_CALLS = 2_000
+_MOST_CALLS = 50_000
 _MOST_DEATHS = 4
 _GROWTH = 2
 _NOT_SENT = (State.RECORDED, State.HELD, State.JOINING)
@@ -234,7 +235,7 @@ class Dispatcher:
         if first:
             self._choose(found, first)
             self._send(found, None)
-        most_calls = _FIRST_CALLS_A_GRAPH
+        most_calls = _FEW_CALLS
         while self._ready:
             room = self._config.max_in_flight - len(self.outstanding)
             if room <= 0:
@@ -245,7 +246,7 @@ class Dispatcher:
             if not self._choose(found, (), min(most_calls, self._calls_for(room))):
                 break
             self._send(found, room)
-            most_calls = min(_MOST_CALLS_A_GRAPH, 2 * most_calls)
+            most_calls = min(2 * most_calls, max(_FEW_CALLS, len(self._ready) // 2), _MOST_CALLS)
         return found.settlements
 
     def _calls_for(self, tasks: int) -> int:
@@ -266,6 +267,7 @@ class Dispatcher:
         """
         stack = list(reversed(first))
         has_any = False
+        app = options = None
         while stack or (self._ready and len(found.chosen) + len(found.unbound) < most_calls):
             call = stack.pop() if stack else self._ready.pop(found.room)
             if call is None:
@@ -278,24 +280,21 @@ class Dispatcher:
             if foreigners:
                 inside = self._foreigners.calls_inside(foreigners)
                 parents = [*parents, *inside]
-            if parents:
+            if not _are_on_their_way(parents):
                 missing = [
                     p for p in parents if p.state is State.RECORDED and (first or _is_nowhere(p))
                 ]
                 if missing:
-                    stack.append(call)
-                    stack.extend(reversed(missing))
+                    stack += [call, *reversed(missing)]
+                if missing or self._cannot_go(call, parents, found):
                     continue
-                if (failure := dependency_error(call)) is not None:
-                    found.end_blocked(call, failure)
+            if call.app is not app or call.options is not options:
+                try:
+                    found.specs(call)
+                except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
+                    found.end_failed(call, error)
                     continue
-                if self._is_held(call, parents):
-                    continue
-            try:
-                found.specs(call)
-            except Exception as error:  # noqa: BLE001 # it becomes the call's own failure
-                found.end_failed(call, error)
-                continue
+                app, options = call.app, call.options
             if foreigners:
                 self._choose_foreign(call, found, inside)
             else:
@@ -307,11 +306,14 @@ class Dispatcher:
         call.state = State.SUBMITTED
         found.chosen.append(call)
         # Who waits for a join waits on, until its body has returned.
-        if call.app.kind != "join" and (released := self._released((call,))):
-            self._ready.put_back(released)
+        if self._waiting.holds_any and call.app.kind != "join":
+            self._ready.put_back(self._released((call,)))
 
-    def _is_held(self, call: Call, parents: Iterable[Call]) -> bool:
-        """Let a call wait here if one of `parents` is not on its way."""
+    def _cannot_go(self, call: Call, parents: Iterable[Call], found: _Pass) -> bool:
+        """End a call of whose parents one has failed; let it wait here if one is not on its way."""
+        if (failure := dependency_error(call)) is not None:
+            found.end_blocked(call, failure)
+            return True
         for parent in parents:
             source = parent.source
             state = source.state
@@ -430,6 +432,15 @@ class Dispatcher:
     def is_exposed(self, call: Call) -> bool:
         """Whether the call has a Dask key of its own, which may run it."""
         return call in self._exposed
+
+
+def _are_on_their_way(parents: Iterable[Call]) -> bool:
+    """Tell whether each call has ended well, or is on the scheduler and has a value of its own."""
+    for call in parents:
+        state = call.state
+        if state is not State.DONE and (state is not State.SUBMITTED or call.app.kind == "join"):
+            return False
+    return True
 
 
 def _is_nowhere(call: Call) -> bool:

@@ -93,36 +93,34 @@ class Sender:
     def _send(
         self, calls: Sequence[Call], specs: SpecMaker, most_tasks: int | None, sent: Sent
     ) -> None:
-        labels = [self._placing.label_for(call) for call in calls]
+        for call in calls:
+            call.label = self._placing.label_for(call)
         groups = coarsen(
             calls,
             self.costs,
             SHARES * self._placing.slots - len(self.outstanding),
-            labels,
             alone=self.alone or (),
             suspects=self.suspects or (),
             default_batch=self._default_batch,
         )
         self.calls_per_task = len(calls) / len(groups)
-        label_of = dict(zip(calls, labels, strict=True))
         layers: dict[Any, tuple[dict[Key, Any], Any]] = {}
         going, left = self._with_room(groups, most_tasks)
         self.was_full = bool(left)
         unsend(left)  # so that what needs them is left, too
         for group in going:
-            label = label_of[group[0]]
-            batch = new_batch(process.run, next(self._batch_numbers), group, label)
+            batch = new_batch(process.run, next(self._batch_numbers), group)
             batch.is_suspect = group[0] in self.suspects
             task = self._lowered(batch, specs, left, sent)
             if task is None:
                 continue
-            known = (batch.options.placement, label)
+            known = (batch.options.placement, batch.label)
             if known not in layers:
-                layers[known] = {}, annotations_of(batch.options, label)
+                layers[known] = {}, annotations_of(batch.options, batch.label)
             layers[known][0][batch.key] = task
             sent.batches.append(batch)
         self._submit(sent.batches, list(layers.values()))
-        self._leave(left, calls, label_of, sent)
+        self._leave(left, calls, sent)
 
     def ended(self, batch: Batch) -> None:
         """Note that a batch is no longer on the scheduler, or is about to be so."""
@@ -165,16 +163,10 @@ class Sender:
         unsend(batch.calls)
         return None
 
-    def _leave(
-        self,
-        left: Sequence[Call],
-        calls: Sequence[Call],
-        label_of: dict[Call, str | None],
-        sent: Sent,
-    ) -> None:
+    def _leave(self, left: Sequence[Call], calls: Sequence[Call], sent: Sent) -> None:
         """Note in `sent` what was left, in the order in which it came."""
         for call in itertools.chain(left, (failed for failed, _ in sent.failed)):
-            self._placing.left(label_of[call])
+            self._placing.left(call.label)
         if left:
             to_go = set(left)
             sent.left = [call for call in calls if call in to_go]

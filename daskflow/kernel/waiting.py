@@ -30,10 +30,13 @@ class Waiting:
         call.state = State.HELD
         self._held.setdefault(on, []).append(call)
 
+    @property
+    def holds_any(self) -> bool:
+        """Whether a call is held on another."""
+        return bool(self._held)
+
     def released_by(self, calls: Iterable[Call]) -> list[Call]:
         """Take out what was held on `calls`."""
-        if not self._held:
-            return []
         found = [held for call in calls for held in self._held.pop(call, ())]
         return [call for call in found if call.state is State.HELD]
 

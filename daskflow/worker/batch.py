@@ -16,7 +16,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from daskflow.errors import DeserializationError
@@ -43,30 +43,22 @@ from daskflow.worker.outcome import (
 )
 from daskflow.worker.wire import size_bytes
 
-Arguments = Callable[[], tuple[Sequence[Any], Mapping[str, Any]]]
-
 NOT_RUN = NotRun()
 WHOLE = -1
-"""In a `Ref`: the value itself, not one member of a Box."""
+"""As member of a `Ref`: the value itself, not one member of a Box."""
 SELF = -1
-"""In a `Ref`: an earlier member of the same batch."""
+"""As task of a `Ref`: an earlier member of the same batch."""
 CONSTANT = -2
-"""In a `Ref`: a value that travels with the payload."""
+"""As task of a `Ref`: a value that travels with the payload."""
 # A batch whose results are larger than expected runs no further: they would all be kept together.
 _ENOUGH_BYTES = wire.LARGE_BYTES // 2
 # Nor one that takes longer than any is made for (`daskflow.graph.coarsen`), with some tolerance.
 _ENOUGH_S = 0.25
 
 
-class Ref(NamedTuple):
-    """Where an argument's value is: task `task` among the batch's inputs, member `member` of its Box.
-
-    `place` is the position or the keyword of the argument it fills.
-    """
-
-    task: int
-    member: int
-    place: int | str = 0
+Ref = tuple[int, int, int | str]
+"""Where an argument's value is: the task (an index of the batch's inputs), the member of its Box; then the
+place that it fills, a position or a keyword. A plain tuple, since it is pickled faster than a class."""
 
 
 class Member(NamedTuple):
@@ -84,6 +76,12 @@ class Member(NamedTuple):
     extras: Extras | None = None
 
 
+Fields = tuple[
+    int, int, tuple[Any, ...] | bytes, dict[str, Any] | None, tuple[Ref, ...], Extras | None
+]
+"""The fields of a Member, as they travel."""
+
+
 class Order(NamedTuple):
     """The payload of a batch."""
 
@@ -94,23 +92,31 @@ class Order(NamedTuple):
     is_suspect: bool = False
     key: str = ""
 
-    def dumped(self) -> bytes:
-        """Return the order as bytes.
-
-        Functions may hold things of ``__main__`` (a `Retry` on the user's own exception), so they are
-        pickled with care, and apart: the members, which are many, are plain tuples of plain things.
-        """
-        functions = tuple(map(_dumped_function, self.functions))
-        members = tuple(map(tuple, self.members))
-        return pickle.dumps((*self[:1], functions, members, *self[3:]), protocol=5)
-
     @classmethod
     def loaded(cls, data: bytes) -> Order:
-        """Return the order that was `dumped`."""
+        """Return the order of a payload."""
         run, functions, members, *rest = pickle.loads(data)
         return cls(
             run, tuple(map(_loaded_function, functions)), tuple(map(Member._make, members)), *rest
         )
+
+
+def dumped_order(
+    run: str,
+    functions: Sequence[FunctionSpec],
+    members: Sequence[Fields],
+    constants: Sequence[object] = (),
+    *,
+    is_suspect: bool = False,
+    key: str = "",
+) -> bytes:
+    """Return the payload of an Order with these fields.
+
+    Functions may hold things of ``__main__`` (a `Retry` on the user's own exception), so they are
+    pickled with care, and apart: the members, which are many, are plain tuples of plain things.
+    """
+    specs = tuple(map(_dumped_function, functions))
+    return pickle.dumps((run, specs, tuple(members), tuple(constants), is_suspect, key), protocol=5)
 
 
 @lru_cache(maxsize=1000)
@@ -272,51 +278,49 @@ def run_member(
 ) -> object:
     """Run one member; `entries` are the outcomes of those before it."""
     spec = order.functions[member.function]
-    found: list[object] = []
-    for ref in member.refs:
-        entry = _find(ref, order, values, entries)
+    packed = member.args if isinstance(member.args, bytes) else None
+    args: list[object] = list(member.args) if packed is None else []
+    kwargs: dict[str, object] = {} if member.kwargs is None else member.kwargs.copy()
+    for task, index, place in member.refs:
+        if task == SELF:
+            entry = entries[index]
+        elif task == CONSTANT:
+            entry = order.constants[index]
+        else:
+            entry = _picked(values[task], index)
         if isinstance(entry, Outcome):
             return Blocked()
-        found.append(entry)
-    arguments = _arguments(spec, member, found)
+        if packed is not None:
+            args.append(entry)
+        elif type(place) is str:
+            kwargs[place] = entry
+        else:
+            args[place] = entry  # type: ignore[index] # else it is an int
+    arguments = partial(_arguments, spec, args, kwargs, packed)
     return run_call(spec, order.run, member.number, arguments, member.extras or NO_EXTRAS)
 
 
-def _find(ref: Ref, order: Order, values: Sequence[object], entries: Sequence[object]) -> object:
-    if ref.task == SELF:
-        return entries[ref.member]
-    if ref.task == CONSTANT:
-        return order.constants[ref.member]
-    source = values[ref.task]
-    if ref.member == WHOLE:
+def _picked(source: object, member: int) -> object:
+    if member == WHOLE:
         return source
     assert isinstance(source, Box)
-    return source.entries[ref.member]
+    return source.entries[member]
 
 
-def _arguments(spec: FunctionSpec, member: Member, found: Sequence[object]) -> Arguments:
-    """Return what makes the arguments of a call; each try gets its own copies."""
-
-    def make() -> tuple[Sequence[Any], Mapping[str, Any]]:
-        opened = [wire.opened(value) for value in found]
-        if isinstance(member.args, bytes):
-            args, kwargs = with_values(member.args, opened)[:2]
-            return args, kwargs
-        positional, named = list(member.args), dict(member.kwargs or {})
-        for ref, value in zip(member.refs, opened, strict=True):
-            if isinstance(ref.place, int):
-                positional[ref.place] = value
-            else:
-                named[ref.place] = value
-        return positional, named
-
-    def checked() -> tuple[Sequence[Any], Mapping[str, Any]]:
-        try:
-            return make()
-        except Exception as error:
-            raise DeserializationError(
-                f"the arguments of app {spec.name!r} cannot be unpickled on this worker: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-
-    return checked
+def _arguments(
+    spec: FunctionSpec, args: Sequence[object], kwargs: Mapping[str, object], packed: bytes | None
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Open the arguments of a call, afresh for each try; in `packed` they stand for `args`."""
+    try:
+        opened = [value.load() if type(value) is wire.Pickled else value for value in args]
+        if packed is not None:
+            positional, named = with_values(packed, opened)[:2]
+            return positional, named
+        return opened, {
+            name: wire.opened(value) for name, value in kwargs.items()
+        } if kwargs else {}
+    except Exception as error:
+        raise DeserializationError(
+            f"the arguments of app {spec.name!r} cannot be unpickled on this worker: "
+            f"{type(error).__name__}: {error}"
+        ) from error

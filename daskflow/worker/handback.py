@@ -22,7 +22,6 @@ TOPIC = "daskflow-hand-back-"
 """Dask event topic (with the run appended) on which workers tell of batches that run long."""
 LONG_S = 0.1
 _LOOK_EVERY_S = 0.05
-_MOST_BYTES = 2**18
 Message = tuple[str, bytes]
 """The key of the batch, and its `HandBack`, which only the kernel opens."""
 
@@ -140,7 +139,7 @@ class Claims:
     def _send(self, ended: int, spent: Spent) -> None:
         """Tell the outcomes of the members before `ended`, what is taken back, what it cost."""
         entries = tuple(self._entries[self._told : ended])
-        if sum(map(wire.size_bytes, entries)) > _MOST_BYTES:
+        if sum(map(wire.size_bytes, entries)) > wire.MESSAGE_BYTES:
             entries = ()
         told = HandBack(self._key, self._told, entries, self._limit, spent)
         self._told = ended

@@ -23,7 +23,12 @@ def clean_name(name: str) -> str:
 
 def call_key(app_name: str, run: str, number: int) -> str:
     """Name the call `number` of the run."""
-    return f"{clean_name(app_name)}-{run}{number:016x}"
+    return f"{_prefix(app_name, run)}{number:016x}"
+
+
+@lru_cache(maxsize=1000)
+def _prefix(app_name: str, run: str) -> str:
+    return f"{clean_name(app_name)}-{run}"
 
 
 def inner_number(outer: int, attempt: int, place: int) -> int:

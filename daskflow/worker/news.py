@@ -15,8 +15,6 @@ from daskflow.worker.outcome import Box, LargeBox, summarized
 
 NEWS_TOPIC = "daskflow-news-"
 """Dask event topic (with the run appended) on which workers tell of small Boxes."""
-# The scheduler keeps the last thousand events of a topic.
-_MOST_BYTES = 2**12
 _MOST_KEPT = 1000
 
 _kept: dict[str, tuple[str, bytes]] = {}
@@ -26,10 +24,10 @@ def keep(run: str, key: str, box: Box) -> None:
     """Keep the outcome of the batch `key` of `run` until Dask takes note of its end, if it is small."""
     if isinstance(box, LargeBox):
         box = summarized(box)
-    if sum(map(wire.size_bytes, box.entries)) > _MOST_BYTES:
+    if sum(map(wire.size_bytes, box.entries)) > wire.MESSAGE_BYTES:
         return
     data = wire.dumps((key, box))
-    if len(data) <= _MOST_BYTES and len(_kept) < _MOST_KEPT:
+    if len(data) <= wire.MESSAGE_BYTES and len(_kept) < _MOST_KEPT:
         _kept[key] = NEWS_TOPIC + run, data
 
 

@@ -17,6 +17,8 @@ from daskflow.errors import SerializationError
 
 ATOMS = frozenset({int, float, bool, complex, str, bytes, NoneType})
 LARGE_BYTES = 2**20
+MESSAGE_BYTES = 2**18
+"""Outcomes up to this size go home in a message by way of the scheduler, which passes it on."""
 # Above this size an array is left to Dask, which moves its buffer without a copy.
 _RAW_ARRAY_BYTES = 2**16
 

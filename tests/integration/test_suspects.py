@@ -16,7 +16,7 @@ import pytest
 
 from daskflow.errors import WorkerLost
 from daskflow.worker import isolate
-from daskflow.worker.batch import NOT_RUN, Member, Order
+from daskflow.worker.batch import NOT_RUN, Member, Order, dumped_order
 from daskflow.worker.functions import FunctionSpec
 from daskflow.worker.handback import Claims, HandBack, Message
 from daskflow.worker.keys import call_key
@@ -77,7 +77,8 @@ class Suspects:
             self.has_told.notify_all()
 
     def _run(self) -> None:
-        self.box = run_suspects(self.order.dumped(), self.order, (), self.entries, self.claims)
+        payload = dumped_order(*self.order[:4], is_suspect=True, key="batch")
+        self.box = run_suspects(payload, self.order, (), self.entries, self.claims)
 
     def key(self, index: int) -> str:
         return call_key(self.order.functions[index].name, self.run, index)

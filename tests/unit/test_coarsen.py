@@ -32,7 +32,7 @@ def make_call(number: int, app: AppSpec, *parents: Call) -> Call:
 
 def grouped(calls: list[Call], costs: Costs | None = None, **settings: Any) -> list[list[Call]]:
     shares = 2 * settings.pop("slots", 2)
-    return coarsen(calls, costs or Costs(), shares, [None] * len(calls), **settings)
+    return coarsen(calls, costs or Costs(), shares, **settings)
 
 
 def costing(**seconds: float) -> Costs:

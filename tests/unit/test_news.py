@@ -44,7 +44,7 @@ def test_a_small_box_is_told_once_to_the_topic_of_its_run() -> None:
 
 @pytest.mark.parametrize(
     "box",
-    [Box([b"x" * 5000]), Box([Pickled(b"x" * 5000)]), Box(list(range(1000)))],
+    [Box([b"x" * 300_000]), Box([Pickled(b"x" * 300_000)]), Box(list(range(10_000)))],
     ids=["bytes", "pickle", "many"],
 )
 def test_a_box_that_is_not_small_is_fetched(box: Box) -> None:

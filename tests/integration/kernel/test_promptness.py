@@ -77,7 +77,7 @@ def test_small_outcomes_come_as_news_and_large_ones_are_fetched(kernel: Any) -> 
         topic = NEWS_TOPIC + process.run
         listener.subscribe_topic(topic, lambda event: news.append(pickle.loads(event[1])[0]))
         until(lambda: own.run_on_scheduler(listeners, topic=topic) == 2)
-        assert len(same("x" * 10_000).result()) == 10_000
+        assert len(same("x" * 300_000).result()) == 300_000
         assert same("small").result() == "small"
         with pytest.raises(ZeroDivisionError):
             python_app(lambda: 1 / 0)().result()
