@@ -48,14 +48,15 @@ def run_command(
         out = stack.enter_context(streams.opened(stdout, "stdout")) if stdout is not None else None
         err = stack.enter_context(streams.opened(stderr, "stderr")) if stderr is not None else None
         start = err.tell() if err is not None and err.seekable() else 0
-        process = subprocess.Popen(
-            [shutil.which("bash") or "/bin/bash", "-c", command],
-            stdin=subprocess.DEVNULL,
-            stdout=_flushed(out),
-            stderr=_flushed(err) if err is not None else subprocess.PIPE,
-            start_new_session=True,
+        process = guard.start(
+            lambda: subprocess.Popen(
+                [shutil.which("bash") or "/bin/bash", "-c", command],
+                stdin=subprocess.DEVNULL,
+                stdout=_flushed(out),
+                stderr=_flushed(err) if err is not None else subprocess.PIPE,
+                start_new_session=True,
+            )
         )
-        guard.attach(process)
         pump = None if process.stderr is None else _Pump(process.stderr)
         try:
             exitcode = process.wait()

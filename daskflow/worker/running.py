@@ -20,7 +20,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from types import TracebackType
 
@@ -46,7 +46,7 @@ class Guard:
     `process`, a leader of its own process group, does the work if it is given.
     """
 
-    __slots__ = ("_closed", "_process", "key", "reason", "thread_id", "walltime_s")
+    __slots__ = ("_closed", "_is_starting", "_process", "key", "reason", "thread_id", "walltime_s")
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class Guard:
         self.reason: Reason | None = None
         self._process = process
         self.thread_id = 0
+        self._is_starting = False
         self._closed = False
 
     def __enter__(self) -> Guard:
@@ -94,14 +95,27 @@ class Guard:
             elif self.reason is None:
                 orphans.forget(self._process.pid)
 
-    def attach(self, process: subprocess.Popen[bytes]) -> None:
-        """Say that from now on `process` does the work."""
-        orphans.watch(process.pid)
+    def start(self, start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+        """Let the process that `start` makes do the work from now on, and return it.
+
+        Nothing is raised while it is being made, or nobody would know of it: an attempt that is
+        interrupted then ends with the process.
+        """
         with _lock:
+            if self.reason is not None:
+                raise CallInterrupted
+            self._is_starting = True
+        try:
+            process = start()
+            orphans.watch(process.pid)
             self._process = process
-            reason = self.reason
+        finally:
+            with _lock:
+                self._is_starting = False
+                reason = self.reason
         if reason is not None:
             _end_group(process)
+        return process
 
     def stop(self, reason: Reason) -> bool:
         """Interrupt the attempt; return False if it was over or interrupted already."""
@@ -109,8 +123,8 @@ class Guard:
             if self._closed or self.reason is not None:
                 return False
             self.reason = reason
-            process = self._process
-            if process is None:
+            process = None if self._is_starting else self._process
+            if process is None and not self._is_starting:
                 _raise_in_thread(self.thread_id, CallInterrupted)
         if process is not None:
             _end_group(process)
