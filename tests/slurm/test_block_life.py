@@ -77,7 +77,8 @@ def test_a_node_whose_power_is_cut(
         cluster.wait_for_blocks(2, timeout=60)
         futures = [count_and_wait(str(marks), n, 0.5) for n in range(CALLS)]
         kernel.submit()
-        wait_until(lambda: begun(marks) > 4)
+        # Workers may be up before Slurm has been asked again where they are.
+        wait_until(lambda: begun(marks) > 4 and all(b.nodes for b in cluster.open_blocks))
         victim = cluster.open_blocks[1]
         node("down", victim.nodes[0])
         assert [future.result() for future in futures] == list(range(CALLS))
