@@ -37,6 +37,8 @@ class Waiting:
 
     def released_by(self, calls: Iterable[Call]) -> list[Call]:
         """Take out what was held on `calls`."""
+        if not self._held:
+            return []
         found = [held for call in calls for held in self._held.pop(call, ())]
         return [call for call in found if call.state is State.HELD]
 

@@ -316,9 +316,8 @@ def _arguments(
         if packed is not None:
             positional, named = with_values(packed, opened)[:2]
             return positional, named
-        return opened, {
-            name: wire.opened(value) for name, value in kwargs.items()
-        } if kwargs else {}
+        named = {name: wire.opened(value) for name, value in kwargs.items()} if kwargs else kwargs
+        return opened, named
     except Exception as error:
         raise DeserializationError(
             f"the arguments of app {spec.name!r} cannot be unpickled on this worker: "
