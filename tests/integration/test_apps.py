@@ -116,6 +116,7 @@ def test_isolated_calls_run_in_a_process_of_their_own(kernel: Any) -> None:
 
         return os.getpid()
 
+    kernel.client.wait_for_workers(2)
     workers = set(kernel.client.run(lambda: __import__("os").getpid()).values())
     assert pid().result() in workers
     assert pid.options(isolate=True)().result() not in workers

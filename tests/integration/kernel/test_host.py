@@ -64,6 +64,7 @@ def test_workers_are_forked_and_import_no_large_library_that_nobody_asked_for(
 ) -> None:
     with daskflow.load(config(executors=[LocalExecutor(workers=2, memory_limit=0)])) as kernel:
         assert not loaded_modules().result() & {"pandas", "pyarrow", "bokeh", "scipy"}
+        kernel.client.wait_for_workers(2)
         workers = [psutil.Process(pid) for pid in kernel.client.run(os.getpid).values()]
         assert "forkserver" in " ".join(workers[0].parent().cmdline())  # type: ignore[union-attr]
         assert workers[0].ppid() == workers[1].ppid()
