@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from daskflow.errors import DeserializationError
+from daskflow.errors import DependencyError, DeserializationError
 from daskflow.worker import board, handback, news, wire
 from daskflow.worker.attempt import (
     NO_EXTRAS,
@@ -29,6 +29,7 @@ from daskflow.worker.attempt import (
     with_values,
 )
 from daskflow.worker.functions import FunctionSpec, load_function
+from daskflow.worker.keys import call_key
 from daskflow.worker.outcome import (
     Blocked,
     Box,
@@ -235,12 +236,18 @@ def run_alone(payload: bytes, *values: object) -> object:
 def expose(payload: bytes, index: int, box: Box, *values: object) -> object:
     """Return the plain value of member `index` of `box`, or raise what it raised.
 
+    What follows from a call that failed raises a DependencyError, which names only that one.
     If the call has not been run there, or may be tried again, it runs here; `payload` is the batch
     of that one call and `values` its inputs.
     """
     entry = box.entries[index]
     if isinstance(entry, NotRun) or (isinstance(entry, Failed) and entry.retryable):
         return run_alone(payload, *values)
+    if isinstance(entry, Blocked) and entry.root is not None:
+        order = Order.loaded(payload)
+        (member,) = order.members
+        key = call_key(order.functions[member.function].name, order.run, member.number)
+        raise DependencyError(key, entry.root.report.key, _rebuilt(entry.root))
     return value_of(entry)
 
 
@@ -259,12 +266,16 @@ def value_of(entry: object) -> object:
     if not isinstance(entry, Outcome):
         return wire.opened(entry)
     if isinstance(entry, Failed):
-        error = entry.record.rebuild()
-        attach_report(error, entry)
-        raise error
+        raise _rebuilt(entry)
     if isinstance(entry, Joined):
         return entry.in_place()
     raise RuntimeError(f"the call has no value: {entry!r}")
+
+
+def _rebuilt(entry: Failed) -> BaseException:
+    error = entry.record.rebuild()
+    attach_report(error, entry)
+    return error
 
 
 def attach_report(error: BaseException, entry: Failed) -> None:
@@ -289,7 +300,7 @@ def run_member(
         else:
             entry = _picked(values[task], index)
         if isinstance(entry, Outcome):
-            return Blocked()
+            return Blocked(_root_of(entry))
         if packed is not None:
             args.append(entry)
         elif type(place) is str:
@@ -298,6 +309,12 @@ def run_member(
             args[place] = entry  # type: ignore[index] # else it is an int
     arguments = partial(_arguments, spec, args, kwargs, packed)
     return run_call(spec, order.run, member.number, arguments, member.extras or NO_EXTRAS)
+
+
+def _root_of(entry: Outcome) -> Failed | None:
+    if isinstance(entry, Failed):
+        return entry
+    return entry.root if isinstance(entry, Blocked) else None
 
 
 def _picked(source: object, member: int) -> object:

@@ -37,7 +37,9 @@ class Failed(Outcome):
 
 @dataclass(frozen=True, slots=True)
 class Blocked(Outcome):
-    """The call never ran: an argument has no value."""
+    """The call never ran: an argument has no value, since `root` failed (None: it has not been run)."""
+
+    root: Failed | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,13 +322,13 @@ def test_a_join_composes_as_any_other_call_does(consumer: str, kernel: Any, runs
     assert runs.all() == {"body": 1, "part": 2}
 
 
-def failing(runs: Any) -> Any:
-    @daskflow.python_app
+def failing(runs: Any, batch: bool) -> Any:
+    @daskflow.python_app(batch=batch)
     def fail() -> None:
         runs.count("fail")
         raise ValueError("why")
 
-    @daskflow.python_app
+    @daskflow.python_app(batch=batch)
     def after(x: Any) -> Any:
         runs.count("after")
         return x
@@ -336,6 +336,7 @@ def failing(runs: Any) -> Any:
     return fail, after
 
 
+@pytest.mark.parametrize("batch", [False, True], ids=["alone", "batch"])
 @pytest.mark.parametrize("looked_at", [False, True], ids=["recorded", "ended"])
 @pytest.mark.parametrize(
     "consume",
@@ -349,9 +350,9 @@ def failing(runs: Any) -> Any:
     ids=["compute", "delayed", "client.compute", "client.submit", "array"],
 )
 def test_a_failure_reaches_the_consumer_as_it_reaches_the_future(
-    consume: Any, looked_at: bool, kernel: Any, runs: Any
+    consume: Any, looked_at: bool, batch: bool, kernel: Any, runs: Any
 ) -> None:
-    fail, after = failing(runs)
+    fail, after = failing(runs, batch)
     own = fail()
     if looked_at:
         assert own.exception() is not None
@@ -361,8 +362,10 @@ def test_a_failure_reaches_the_consumer_as_it_reaches_the_future(
     dependent = after(after(fail()))
     if looked_at:
         assert dependent.exception() is not None
-    with pytest.raises(daskflow.DependencyError):
+    with pytest.raises(daskflow.DependencyError) as caught:
         consume(dependent, kernel.client)
+    assert caught.value.key == dependent.key
+    assert isinstance(caught.value.__cause__, ValueError)
     error = dependent.exception()
     assert isinstance(error, daskflow.DependencyError)
     assert isinstance(error.__cause__, ValueError)

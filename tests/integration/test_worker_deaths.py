@@ -68,9 +68,11 @@ def two_workers(tmp_path: Path) -> Iterator[DataFlowKernel]:
         executors=[LocalExecutor(workers=2, memory_limit=0)],
         run_dir=str(tmp_path / "runinfo"),
         dashboard=False,
+        batch=True,
     )
-    with daskflow.load(config) as kernel:
-        yield kernel
+    kernel = daskflow.load(config)
+    yield kernel
+    kernel.close()  # leaving a block would wait for what a test that failed has left
 
 
 def test_a_killer_among_ten_thousand_fails_alone_and_takes_its_batch_mates_with_it_once(

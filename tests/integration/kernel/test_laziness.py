@@ -170,7 +170,7 @@ def test_a_chain_of_20000_calls_works_and_becomes_few_tasks(
         return get(sender, layers, keys)
 
     monkeypatch.setattr(Sender, "get", counted)
-    with daskflow.load(config(**settings)):
+    with daskflow.load(config(batch=True, **settings)):
         link = add(0)
         for _ in range(19_999):
             link = add(link)
@@ -188,6 +188,7 @@ def test_a_deep_chain_that_never_ran_is_given_up_without_recursion(threads: Conf
 
 
 def test_a_fold_of_100000_futures_into_one_list_works(config: Configs) -> None:
-    with daskflow.load(config(executors=[LocalExecutor(workers=2, memory_limit=0)])):
+    executors = [LocalExecutor(workers=2, memory_limit=0)]
+    with daskflow.load(config(executors=executors, batch=True)):
         futures = [add(x) for x in range(100_000)]
         assert total(futures).result() == sum(range(1, 100_001))
