@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import logging
 import random
+import struct
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
@@ -45,6 +47,14 @@ from daskflow.worker.outcome import (
 
 logger = logging.getLogger("daskflow.kernel")
 
+_MANY_CALLS = 10_000
+# Python keeps names and formats that it has looked up, such as that of the class of each task's value.
+# They lie scattered among the calls, whose memory could not be given back for them.
+_FORGET = [
+    getattr(sys, "_clear_internal_caches", None) or getattr(sys, "_clear_type_cache", None),
+    getattr(struct, "_clearcache", None),
+]
+
 
 @dataclass(slots=True, eq=False)
 class _Summary:
@@ -72,6 +82,7 @@ class Collector:
         self._joins = Joins(dispatcher.release_held)
         self._rng = random.Random()  # spreads retries only
         self._closing = False
+        self._read_since = 0
         self.has_cancelled = False
         self._thread = threading.Thread(target=self._run, name="daskflow-collector", daemon=True)
 
@@ -123,6 +134,10 @@ class Collector:
                 with suppress(Exception):
                     self._settle([(c, State.FAILED, lost) for c in self._dispatcher.unfinished()])
             found = []  # it must not keep them while it waits
+            if self._read_since > _MANY_CALLS and not self._dispatcher.outstanding:
+                self._read_since = 0
+                for forget in filter(None, _FORGET):
+                    forget()
 
     def _handle(self, found: Sequence[Any]) -> None:
         boxes: list[tuple[Any, Batch]] = []
@@ -211,6 +226,7 @@ class Collector:
     def _read(self, batch: Batch, entries: Sequence[object], settlements: list[Settlement]) -> None:
         with self._dispatcher.lock:
             self._dispatcher.ended(batch)
+            self._read_since += len(batch.calls)
             for call, entry in zip(batch.calls, entries, strict=True):
                 if call.batch is batch and not call.is_final:
                     self._read_entry(call, entry, settlements)
