@@ -19,6 +19,7 @@ so a wrong guess costs one call's duration.
 
 A batch begins once all its arguments are there, and has them all on one worker. So calls share one only
 if the same costly things come before them: calls that run long, large values, tasks that are not ours.
+A large value that is passed on (`daskflow.graph.passing`) is none of these to the call that takes it.
 """
 
 from __future__ import annotations
@@ -90,8 +91,11 @@ class _Group:
             and self.bytes + like.bytes <= TARGET_BYTES
         )
 
-    def takes_after(self, like: _Like, apart: Set[object]) -> bool:
-        """Tell whether a call that follows from those in it may be added."""
+    def takes_after(self, like: _Like, apart: Set[object], given_bytes: float) -> bool:
+        """Tell whether a call that follows from those in it may be added.
+
+        If it is given values of `given_bytes`, which go once it has run, its own may be as large.
+        """
         if self.kind != like.kind or not (apart is _NOTHING or apart <= self.apart):
             return False
         if like.rule is not True:
@@ -99,17 +103,18 @@ class _Group:
         return (
             len(self.calls) < MOST_CALLS
             and self.seconds + like.seconds <= FOLLOWERS_S
-            and self.bytes + like.bytes <= TARGET_BYTES
+            and self.bytes - given_bytes + (0 if given_bytes else like.bytes) <= TARGET_BYTES
         )
 
 
-def coarsen(
+def coarsen(  # noqa: PLR0913 # all that is known
     calls: Sequence[Call],
     costs: Costs,
     shares: int,
     *,
     alone: Container[Call] = (),
     suspects: Collection[Call] = (),
+    passed: Collection[Call] = (),
     default_batch: bool | int = True,
 ) -> list[list[Call]]:
     """Group calls into batches.
@@ -127,6 +132,8 @@ def coarsen(
         Calls that must not share a task.
     suspects
         Calls that may share a task with each other only.
+    passed
+        Calls whose large values are `passed_on`.
     default_batch
         For apps whose option `batch` is None: True (learn), False (never), or a number of calls.
     """
@@ -143,7 +150,9 @@ def coarsen(
         else:
             before, apart = _NOTHING, _NOTHING
         group = None if is_alone or not before else _group_of_arguments(before)
-        if group is None or not group.takes_after(like, apart):
+        given = [p for p in call.parents if p in passed and place[p] is group] if passed else []
+        given_bytes = sum([likes.of(p).bytes for p in given])
+        if group is None or not group.takes_after(like, _without(apart, given, marks), given_bytes):
             rank = 1 + max(map(_rank, before)) if before else 0
             slot = (id(call.app), like.kind, rank, apart)
             group = open_groups.get(slot)
@@ -153,6 +162,8 @@ def coarsen(
                 groups.append(group)
                 if not is_alone:
                     open_groups[slot] = group
+        else:
+            group.bytes -= given_bytes
         group.calls.append(call)
         group.seconds += like.seconds
         group.bytes += like.bytes
@@ -244,6 +255,12 @@ def _before(
             ):
                 apart.add(slot.resolved.key)
     return before, frozenset(apart) if apart else _NOTHING
+
+
+def _without(
+    apart: frozenset[object], given: Sequence[Call], marks: dict[Call, object]
+) -> frozenset[object]:
+    return apart.difference([marks[p] for p in given if p in marks]) if given else apart
 
 
 def _is_costly_to_move(source: Call, costs: Costs) -> bool:

@@ -26,6 +26,10 @@ class Costs:
         """Return the cost of a call of the app; None if none has run yet."""
         return self._known.get(app_name)
 
+    def apps_of_results(self, least_bytes: int) -> set[str]:
+        """Name the apps whose results have `least_bytes` or more."""
+        return {name for name, cost in self._known.items() if cost.bytes >= least_bytes}
+
     def observe(self, spent: Mapping[str, tuple[int, float, int]]) -> None:
         """Learn from a batch: of each app, how many calls ran, their seconds and result bytes."""
         for name, (calls, seconds, size) in spent.items():

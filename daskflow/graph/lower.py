@@ -11,7 +11,7 @@ case the value itself travels in the payload.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ from daskflow.worker.batch import (
 )
 from daskflow.worker.functions import FunctionSpec
 from daskflow.worker.keys import batch_key, clean_name, literal_key
+from daskflow.worker.outcome import TAKEN
 
 SpecOf = Callable[[Call], FunctionSpec]
 
@@ -108,6 +109,8 @@ class _Writer:
     constants: list[object] = field(default_factory=list)
     inputs: dict[Key, int] = field(default_factory=dict)
     literals: dict[Key, Literal] = field(default_factory=dict)
+    passed: Collection[Call] = ()
+    passed_members: list[int] = field(default_factory=list)
     _places: dict[tuple[int, int], int] = field(default_factory=dict)
     _last: Call | None = None
     _place: int = 0
@@ -143,6 +146,7 @@ class _Writer:
             self.constants,
             is_suspect=self.own is not None and self.own.is_suspect,
             key=self.own.key if self.own is not None else "",
+            passed=self.passed_members,
         )
 
     def _with_refs(
@@ -178,11 +182,15 @@ class _Writer:
         batch = call.batch
         if batch is not None:
             if batch is self.own:
+                if call in self.passed:
+                    self.passed_members.append(call.member)
                 return SELF, call.member, place
             return self._input(batch.key), call.member, place
         # One whose value has just come is not DONE yet.
         if call.state not in (State.SUBMITTED, State.DONE):
             raise NotOnItsWay
+        if call.value is TAKEN:
+            raise RuntimeError(f"the value of {call!r} was passed on to another call")
         return self._constant(travelling(call.value), place)
 
     def _foreign_ref(self, bound: Bound, place: int | str) -> Ref:
@@ -214,15 +222,17 @@ def new_batch(run: str, number: int, calls: Sequence[Call]) -> Batch:
     return batch
 
 
-def lower_batch(batch: Batch, run: str, spec_of: SpecOf) -> Any:
+def lower_batch(batch: Batch, run: str, spec_of: SpecOf, passed: Collection[Call] = ()) -> Any:
     """Return the Dask task of a batch, and note its inputs on it.
+
+    The values of calls in `passed` go once another member has taken them.
 
     Raises
     ------
     NotOnItsWay
         A call takes the value of one that has none, and is in no batch.
     """
-    writer = _Writer(run, spec_of, batch)
+    writer = _Writer(run, spec_of, batch, passed=passed)
     for call in batch.calls:
         writer.add(call)
     batch.inputs = tuple(writer.inputs)

@@ -36,6 +36,7 @@ from daskflow.worker.batch import attach_report, summarize
 from daskflow.worker.handback import HandBack
 from daskflow.worker.outcome import (
     REMOTE,
+    TAKEN,
     Blocked,
     Box,
     Failed,
@@ -252,6 +253,9 @@ class Collector:
         elif self.has_cancelled and (failure := dependency_error(call)) is not None:
             # A worker had not heard yet that an argument was cancelled.
             settlements.append((call, State.DEP_FAILED, failure))
+        elif entry is TAKEN:
+            call.batch = None
+            settlements.append((call, State.DONE, TAKEN))
         elif entry is REMOTE:
             call.batch = Kept.of(call.batch)
             settlements.append((call, State.DONE, REMOTE))

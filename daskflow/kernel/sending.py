@@ -15,7 +15,7 @@ import contextvars
 import gc
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet
@@ -26,9 +26,10 @@ from dask.typing import Key
 from daskflow.futures.recording import process
 from daskflow.graph import tasks
 from daskflow.graph.call import Call, State
-from daskflow.graph.coarsen import SHARES, coarsen
+from daskflow.graph.coarsen import SHARES, TARGET_BYTES, coarsen
 from daskflow.graph.costs import Costs
 from daskflow.graph.lower import Batch, NotOnItsWay, annotations_of, lower_batch, new_batch
+from daskflow.graph.passing import passed_on
 from daskflow.graph.specs import SpecMaker
 from daskflow.kernel.placing import Placing, Route
 from daskflow.worker import wire
@@ -82,7 +83,7 @@ class Sender:
         # Calls are told what their own annotations are, not by those around whoever sends them.
         self._context = contextvars.Context()
 
-    def send(self, calls: Sequence[Call], specs: SpecMaker, most_tasks: int | None = None) -> Sent:
+    def send(self, calls: list[Call], specs: SpecMaker, most_tasks: int | None = None) -> Sent:
         """Send calls, parents first, as at most `most_tasks` batches, and of each route as it has room."""
         sent = Sent()
         if calls:
@@ -91,16 +92,18 @@ class Sender:
         return sent
 
     def _send(
-        self, calls: Sequence[Call], specs: SpecMaker, most_tasks: int | None, sent: Sent
+        self, calls: list[Call], specs: SpecMaker, most_tasks: int | None, sent: Sent
     ) -> None:
         for call in calls:
             call.label = self._placing.label_for(call)
+        passed = self._passed_on(calls)
         groups = coarsen(
             calls,
             self.costs,
             SHARES * self._placing.slots - len(self.outstanding),
             alone=self.alone or (),
             suspects=self.suspects or (),
+            passed=passed,
             default_batch=self._default_batch,
         )
         self.calls_per_task = len(calls) / len(groups)
@@ -111,7 +114,7 @@ class Sender:
         for group in going:
             batch = new_batch(process.run, next(self._batch_numbers), group)
             batch.is_suspect = group[0] in self.suspects
-            task = self._lowered(batch, specs, left, sent)
+            task = self._lowered(batch, specs, passed, left, sent)
             if task is None:
                 continue
             known = (batch.options.placement, batch.label)
@@ -149,9 +152,20 @@ class Sender:
                 room[route] -= 1
         return going, left
 
-    def _lowered(self, batch: Batch, specs: SpecMaker, left: list[Call], sent: Sent) -> Any | None:
+    def _passed_on(self, calls: list[Call]) -> set[Call]:
+        large = self.costs.apps_of_results(TARGET_BYTES)
+        return passed_on(calls, {c.app for c in calls if c.app.name in large}) if large else set()
+
+    def _lowered(
+        self,
+        batch: Batch,
+        specs: SpecMaker,
+        passed: Collection[Call],
+        left: list[Call],
+        sent: Sent,
+    ) -> Any | None:
         try:
-            return lower_batch(batch, process.run, specs)
+            return lower_batch(batch, process.run, specs, passed)
         except NotOnItsWay:  # an argument was in a batch that could not be lowered
             left += batch.calls
         except Exception as error:  # noqa: BLE001 # it becomes the call's own failure

@@ -31,6 +31,7 @@ from daskflow.worker.attempt import (
 from daskflow.worker.functions import FunctionSpec, load_function
 from daskflow.worker.keys import call_key
 from daskflow.worker.outcome import (
+    TAKEN,
     Blocked,
     Box,
     Failed,
@@ -84,7 +85,10 @@ Fields = tuple[
 
 
 class Order(NamedTuple):
-    """The payload of a batch."""
+    """The payload of a batch.
+
+    The values of members in `passed` can be asked for only by the one member that takes them.
+    """
 
     run: str
     functions: tuple[FunctionSpec, ...]
@@ -92,6 +96,7 @@ class Order(NamedTuple):
     constants: tuple[object, ...] = ()
     is_suspect: bool = False
     key: str = ""
+    passed: tuple[int, ...] = ()
 
     @classmethod
     def loaded(cls, data: bytes) -> Order:
@@ -102,7 +107,7 @@ class Order(NamedTuple):
         )
 
 
-def dumped_order(
+def dumped_order(  # noqa: PLR0913 # the fields of an Order
     run: str,
     functions: Sequence[FunctionSpec],
     members: Sequence[Fields],
@@ -110,6 +115,7 @@ def dumped_order(
     *,
     is_suspect: bool = False,
     key: str = "",
+    passed: Sequence[int] = (),
 ) -> bytes:
     """Return the payload of an Order with these fields.
 
@@ -117,7 +123,8 @@ def dumped_order(
     pickled with care, and apart: the members, which are many, are plain tuples of plain things.
     """
     specs = tuple(map(_dumped_function, functions))
-    return pickle.dumps((run, specs, tuple(members), tuple(constants), is_suspect, key), protocol=5)
+    order = run, specs, tuple(members), tuple(constants), is_suspect, key, tuple(passed)
+    return pickle.dumps(order, protocol=5)
 
 
 @lru_cache(maxsize=1000)
@@ -149,14 +156,14 @@ def run_batch(payload: bytes, *values: object) -> Box:
 
             return run_suspects(payload, order, values, entries, claims)
         begun_s = then_s = time.perf_counter()
-        total_bytes = 0
+        kept_bytes = 0
         for index, member in enumerate(order.members):
             if not counts[member.function] and claims is not None:
                 claims.load(index)
                 _load(order.functions[member.function])
                 now_s = time.perf_counter()
                 begun_s, then_s = begun_s + now_s - then_s, now_s
-            if then_s - begun_s > _ENOUGH_S or total_bytes > _ENOUGH_BYTES:
+            if then_s - begun_s > _ENOUGH_S or kept_bytes > _ENOUGH_BYTES:
                 break
             if claims is not None and not claims.begin(index, then_s):
                 break
@@ -169,9 +176,10 @@ def run_batch(payload: bytes, *values: object) -> Box:
             seconds[which] += min(now_s - then_s, handback.LONG_S)
             size = size_bytes(entry)
             sizes[which] += size
-            total_bytes += size
+            kept_bytes += _kept_bytes(order, index, entries) if order.passed else size
             then_s = now_s
-    box = boxed(filled(order, entries), spent(), sum(sizes))
+    total_bytes = sum(map(size_bytes, entries)) if order.passed else sum(sizes)
+    box = boxed(filled(order, entries), spent(), total_bytes)
     news.keep(order.run, order.key, box)
     return box
 
@@ -181,6 +189,16 @@ def _load(spec: FunctionSpec) -> None:
     if not spec.isolate:
         with suppress(BaseException):
             load_function(spec)
+
+
+def _kept_bytes(order: Order, last: int, entries: list[object]) -> int:
+    """Drop the values that the member `last` was passed; return the size of its own, if it is kept."""
+    value = entries[last]
+    if not isinstance(value, Outcome):  # else it may be tried again
+        for task, index, _ in order.members[last].refs:
+            if task == SELF and index in order.passed and not isinstance(entries[index], Outcome):
+                entries[index] = TAKEN
+    return 0 if last in order.passed else size_bytes(value)
 
 
 def filled(order: Order, entries: list[object]) -> list[object]:

@@ -2,7 +2,7 @@
 
 ::
 
-    Box ──► [ value | Failed | Blocked | NotRun | Interrupted | Joined, ... ]    one for each member
+    Box ──► [ value | Failed | Blocked | NotRun | Interrupted | Joined | TAKEN, ... ]   one for each member
 
 A batch never raises: a member that fails leaves a `Failed` in its place, one whose argument has no
 value a `Blocked`. `LargeBox` is a Box that stays on its worker until somebody asks; its type alone
@@ -104,6 +104,21 @@ class LargeBox(Box):
 def boxed(entries: list[object], spent: Spent, size_bytes: int) -> Box:
     """Return the Box for `entries` of `size_bytes` together, a LargeBox if that is much."""
     return (LargeBox if size_bytes > wire.LARGE_BYTES else Box)(entries, spent)
+
+
+class Taken(Outcome):
+    """Stands for a value that was passed on: one other call has taken it, and nobody can ask for it."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "TAKEN"
+
+    def __repr__(self) -> str:
+        return "<a value that was passed on to the only call that takes it>"
+
+
+TAKEN = Taken()
 
 
 class Remote(Outcome):

@@ -91,6 +91,45 @@ def test_calls_with_large_results_stay_one_task_each() -> None:
     assert len(grouped([make_call(i, app) for i in range(100)], costs)) == 100
 
 
+def large(*names: str) -> Costs:
+    costs = Costs()
+    costs.observe(dict.fromkeys(names, (1, 0.001, 10000000)))
+    return costs
+
+
+def chains(count: int, length: int) -> list[Call]:
+    """Return the calls of chains, the first of each, the second of each, and so on."""
+    make, step = make_app("make"), make_app("step")
+    calls = [make_call(i, make) for i in range(count)]
+    for number in range(count, count * length):
+        calls.append(make_call(number, step, calls[-count]))
+    return calls
+
+
+def test_large_values_that_are_passed_on_keep_a_chain_in_one_task() -> None:
+    calls = chains(1, 6)
+    assert len(grouped(calls, large("make", "step"), passed=set(calls[:-1]))) == 1
+    # Somebody else can ask for the value of the third.
+    groups = grouped(calls, large("make", "step"), passed={*calls[:2], *calls[3:-1]})
+    assert groups == [calls[:3], calls[3:]]
+    assert len(grouped(calls, large("make", "step"))) == 6
+
+
+def test_of_large_values_that_are_passed_on_a_task_has_one_at_a_time() -> None:
+    calls = chains(8, 4)
+    groups = grouped(calls, large("make", "step"), passed=set(calls[:-8]))
+    assert groups == [calls[i::8] for i in range(8)]
+
+
+def test_a_chain_of_large_values_is_cut_where_it_takes_too_long() -> None:
+    calls = chains(1, 100)
+    costs = Costs()
+    costs.observe(dict.fromkeys(("make", "step"), (1000, 30.0, 10**10)))
+    groups = grouped(calls, costs, passed=set(calls[:-1]))
+    assert max(map(len, groups)) == 6
+    assert [call for group in groups for call in group] == calls
+
+
 def test_a_chain_of_cheap_calls_is_one_task() -> None:
     app = make_app()
     calls = [make_call(0, app)]

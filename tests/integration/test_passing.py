@@ -1,0 +1,196 @@
+"""Large values that only the next call can see go once it has taken them; all others stay."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import dask
+import pytest
+
+import daskflow
+from daskflow import AppFuture, Config, DataFlowKernel, LocalExecutor, Retry, python_app
+from daskflow.kernel.sending import Sender
+
+
+class Large:
+    """Something that is large by its own account, and knows how many like it there are in its process."""
+
+    alive: ClassVar[weakref.WeakSet[Large]] = weakref.WeakSet()
+    most = 0
+
+    def __init__(self, number: int):
+        self.nbytes = 2**21
+        self.number = number
+        Large.alive.add(self)
+        Large.most = max(Large.most, len(Large.alive))
+
+    def __reduce__(self) -> Any:
+        return Large, (self.number,)
+
+
+@python_app
+def make(number: int = 0, act: Callable[[], None] | None = None) -> Large:
+    if act is not None:
+        act()
+    return Large(number)
+
+
+@python_app
+def step(large: Large, act: Callable[[], None] | None = None) -> Large:
+    if act is not None:
+        act()
+    return Large(large.number + 1)
+
+
+@python_app
+def look(large: Large) -> int:
+    return large.number
+
+
+@pytest.fixture(scope="module", params=[True, 3, False], ids=["learned", "three", "off"])
+def kernel(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DataFlowKernel]:
+    config = Config(
+        executors=[LocalExecutor(workers=2, memory_limit=0)],
+        batch=request.param,
+        run_dir=str(tmp_path_factory.mktemp("runinfo")),
+        dashboard=False,
+    )
+    kernel = daskflow.load(config)
+    for app in (make(), step(make())):  # what they cost is known from now on
+        app.result()
+    assert look(make()).result() == 0
+    yield kernel
+    kernel.close()
+
+
+def stepped(large: AppFuture, steps: int) -> AppFuture:
+    for _ in range(steps):
+        large = step(large)
+    return large
+
+
+def test_a_chain_is_one_task_and_holds_two_values_at_a_time(
+    kernel: DataFlowKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks: list[str] = []
+    get = Sender.get
+
+    def counted(sender: Sender, layers: Any, keys: list[Any]) -> dict[Any, Any]:
+        tasks.extend(keys)
+        return get(sender, layers, keys)
+
+    def forget() -> None:
+        Large.most = 0
+
+    monkeypatch.setattr(Sender, "get", counted)
+    kernel.client.run(forget)
+    assert look(stepped(make(), 8)).result() == 8
+    if kernel.config.batch is True:
+        assert len(tasks) == 1
+        assert max(kernel.client.run(lambda: Large.most).values()) == 2
+
+
+@pytest.mark.usefixtures("kernel")
+def test_what_somebody_holds_is_still_there() -> None:
+    futures = [make(10)]
+    for _ in range(8):
+        futures.append(step(futures[-1]))
+    assert look(futures[-1]).result() == 18
+    assert [f.result().number for f in futures] == list(range(10, 19))
+
+
+@pytest.mark.usefixtures("kernel")
+def test_what_an_item_or_a_collection_is_made_of_is_still_there() -> None:
+    large = make(20)
+    number = large.number
+    after = dask.delayed(lambda each: each.number + 1)(step(large))
+    second = step(large)
+    del large
+    assert look(stepped(second, 3)).result() == 24
+    assert number.result() == 20
+    assert after.compute() == 22
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+def test_a_graph_with_such_values_in_it_is_run_anywhere(scheduler: str) -> None:
+    last = look(stepped(make(), 3))
+    graph = last.dask
+    assert last.result() == 3
+    assert dask.get(graph, last.key) == 3
+    again = look(stepped(make(), 3))
+    assert again.compute(scheduler=scheduler) == 3
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_step_that_is_tried_again_finds_its_value(runs: Any) -> None:
+    def fails_twice() -> None:
+        runs.count("step")
+        if runs["step"] < 3:
+            raise OSError("not yet")
+
+    retry = Retry(attempts=3, backoff_s=0.01)
+    large = step.options(retries=retry)(make(0, lambda: runs.count("make")), fails_twice)
+    assert look(stepped(large, 2)).result() == 3
+    assert runs.all() == {"make": 1, "step": 3}
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_step_that_fails_for_good_fails_what_follows() -> None:
+    def fails() -> None:
+        raise ValueError("no")
+
+    failing = step(stepped(make(), 2), fails)
+    last = look(stepped(failing, 2))
+    assert isinstance(last.exception(), daskflow.DependencyError)
+    assert isinstance(failing.exception(), ValueError)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_what_a_long_step_hands_back_finds_its_value(tmp_path: Path) -> None:
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+
+    def blocks() -> None:
+        os.close(os.open(fifo, os.O_RDONLY))
+
+    last = look(stepped(step(stepped(make(), 2), blocks), 4))
+    daskflow.submit(last)
+    os.close(os.open(fifo, os.O_WRONLY))
+    assert last.result() == 7
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_chain_whose_worker_dies_is_run_again(tmp_path: Path) -> None:
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+
+    def blocks() -> None:
+        try:
+            descriptor = os.open(fifo, os.O_WRONLY)
+        except FileNotFoundError:  # the second time
+            return
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        os.close(descriptor)
+        threading.Event().wait()
+
+    last = look(stepped(step(stepped(make(), 2), blocks), 4))
+    daskflow.submit(last)
+    pid = int(Path(fifo).read_text())
+    Path(fifo).unlink()
+    os.kill(pid, signal.SIGKILL)
+    assert last.result() == 7
+
+
+@pytest.mark.usefixtures("kernel")
+def test_many_chains_at_once_are_all_right() -> None:
+    lasts = [look(stepped(make(i), 5)) for i in range(40)]
+    assert daskflow.gather(lasts) == [i + 5 for i in range(40)]
