@@ -8,6 +8,7 @@
 Dask sends each worker a little more than it can run at once, and all that asks for resources. What lies
 behind a call that turns out to be long waits: Dask moves a task that it thinks cheap late or never. Here
 a batch is moved once it has waited as long as the move will take, so at most twice what must be is lost.
+A thread that still runs a task which was given up (`daskflow.executors.news`) is no free one, either.
 
 The move itself is Dask's: the worker is asked to give the task up, and refuses if it has begun it.
 """
@@ -19,6 +20,8 @@ import time
 from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
+
+from daskflow.executors.news import TAKEN_TOPIC
 
 _LOOK_EVERY_S = 0.05
 
@@ -36,6 +39,18 @@ class Mover(SchedulerPlugin):
         self._next_look: asyncio.TimerHandle | None = None
         # Where each batch is since when, at busy workers; for ever once it was asked to move.
         self._since_s: dict[tuple[str, str], float] = {}
+        self._taken: dict[str, int] = {}
+
+    def log_event(self, topic: str, msg: Any) -> None:
+        """Note how many threads of a worker are taken by what was given up."""
+        if topic == TAKEN_TOPIC:
+            address, self._taken[address] = msg
+            if self._next_look is None:
+                self._look_later()
+
+    def remove_worker(self, scheduler: Any, worker: str, **_kwargs: Any) -> None:
+        """Forget a worker."""
+        self._taken.pop(worker, None)
 
     def transition(self, key: Any, start: str, finish: str, *_args: Any, **_kwargs: Any) -> None:
         """Begin to look when a batch has been sent to a worker."""
@@ -51,7 +66,7 @@ class Mover(SchedulerPlugin):
         known_s, self._since_s = self._since_s, {}
         waiting: list[Any] = []
         for worker in self._scheduler.workers.values():
-            if _free_threads(worker) >= 0:
+            if self._free_threads(worker) >= 0:
                 continue
             for task in worker.processing:
                 if type(task.key) is str and self._mark in task.key:
@@ -62,7 +77,7 @@ class Mover(SchedulerPlugin):
         if not waiting or stealing is None or self.name not in self._scheduler.plugins:
             return
         self._look_later()
-        idle = {w: free for w in self._scheduler.running if (free := _free_threads(w)) > 0}
+        idle = {w: free for w in self._scheduler.running if (free := self._free_threads(w)) > 0}
         # Last those that would run next: they may have begun.
         for task in sorted(waiting, key=lambda task: task.priority, reverse=True):
             if not idle:
@@ -88,6 +103,6 @@ class Mover(SchedulerPlugin):
         if not idle[thief]:
             del idle[thief]
 
-
-def _free_threads(worker: Any) -> int:
-    return int(worker.nthreads - len(worker.processing) + len(worker.long_running))
+    def _free_threads(self, worker: Any) -> int:
+        taken = len(worker.processing) - len(worker.long_running)
+        return int(worker.nthreads - taken - self._taken.get(worker.address, 0))

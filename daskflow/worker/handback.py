@@ -175,17 +175,21 @@ class _Watcher:
                 while not self._batches:
                     self._changed.wait()
             time.sleep(_LOOK_EVERY_S)
-            with self._changed:
-                running = list(self._batches)
-            now_s = time.perf_counter()
-            for claims in running:
-                try:
-                    look_again = claims.look(now_s)
-                except Exception:
-                    logger.exception("cannot tell the kernel of a batch that runs long")
-                    look_again = False
-                if not look_again:
-                    self.forget(claims)
+            self._look_at_all()
+
+    def _look_at_all(self) -> None:
+        """Look at each batch; a function of its own, or the thread would keep the last while it waits."""
+        with self._changed:
+            running = list(self._batches)
+        now_s = time.perf_counter()
+        for claims in running:
+            try:
+                look_again = claims.look(now_s)
+            except Exception:
+                logger.exception("cannot tell the kernel of a batch that runs long")
+                look_again = False
+            if not look_again:
+                self.forget(claims)
 
 
 watcher = _Watcher()

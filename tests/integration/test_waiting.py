@@ -83,3 +83,26 @@ def test_what_takes_a_value_of_the_busy_worker_is_moved_as_well(
     assert daskflow.gather(sums) == [2 * x + 100 for x in range(100, 150)]
     assert not blocked.done()
     assert set(runs.all().values()) == {1}
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_nothing_waits_behind_a_call_that_was_cancelled_and_runs_on(
+    batch: bool, tmp_path: Path
+) -> None:
+    begun, fifo = str(tmp_path / "begun"), str(tmp_path / "fifo")
+    os.mkfifo(begun)
+    os.mkfifo(fifo)
+
+    @python_app
+    def blocks_in_c() -> None:
+        os.close(os.open(begun, os.O_WRONLY))
+        os.close(os.open(fifo, os.O_RDONLY))
+
+    same = python_app(lambda x: x, batch=batch)
+    blocked = blocks_in_c()
+    daskflow.submit(blocked)
+    os.close(os.open(begun, os.O_RDONLY))
+    assert blocked.cancel()
+    for _ in range(3):
+        assert daskflow.gather([same(x) for x in range(4)]) == list(range(4))
+    os.close(os.open(fifo, os.O_WRONLY))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daskflow.executors.news import NewsTeller
+from daskflow.executors.news import TAKEN_TOPIC, NewsTeller
 from daskflow.executors.prompt import INTERVAL_S, shorten
 from daskflow.worker import news
 from daskflow.worker.outcome import REMOTE, Box, LargeBox
@@ -19,10 +19,13 @@ from daskflow.worker.wire import Pickled
 class Worker:
     """What a NewsTeller needs of a worker: it keeps what is logged."""
 
-    def __init__(self) -> None:
-        self.told: list[tuple[str, bytes]] = []
+    address = "tcp://127.0.0.1:1"
 
-    def log_event(self, topic: str, message: bytes) -> None:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+        self.state = SimpleNamespace(tasks={})
+
+    def log_event(self, topic: str, message: Any) -> None:
         self.told.append((topic, message))
 
 
@@ -60,6 +63,21 @@ def test_of_a_large_box_what_is_small_is_told() -> None:
 def test_a_cancelled_batch_tells_nothing_and_leaves_nothing() -> None:
     assert told("a", Box([1]), finish="released") == []
     assert news.take("a") is None
+
+
+def test_a_worker_tells_of_threads_that_run_what_was_given_up() -> None:
+    worker, teller = Worker(), NewsTeller()
+    teller.setup(worker)
+    tasks = {key: SimpleNamespace(state="executing", done=False) for key in "ab"}
+    worker.state.tasks.update(tasks)
+    for task, key in zip(tasks.values(), tasks, strict=True):
+        task.state = "cancelled"
+        teller.transition(key, "executing", "released")
+    tasks["a"].done = True
+    teller.transition("a", "cancelled", "memory")
+    del worker.state.tasks["b"]
+    teller.transition("b", "released", "forgotten")
+    assert worker.told == [(TAKEN_TOPIC, (worker.address, n)) for n in (1, 2, 1, 0)]
 
 
 def test_other_tasks_of_a_worker_tell_nothing() -> None:
