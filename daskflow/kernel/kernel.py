@@ -33,7 +33,7 @@ from daskflow.futures.local import task_of_final
 from daskflow.futures.recording import key_of, process, warn_of_calls_never_run
 from daskflow.futures.settling import Settlement
 from daskflow.graph import tasks
-from daskflow.graph.call import Call, State
+from daskflow.graph.call import Call, CallReference, State
 from daskflow.kernel.client import teach
 from daskflow.kernel.collector import Collector
 from daskflow.kernel.dispatcher import Dispatcher
@@ -254,6 +254,10 @@ class DataFlowKernel:
     def submit(self, *futures: AppFuture) -> None:
         """Submit all that was recorded so far, `futures` included, and return at once."""
         for future in futures:
+            if not isinstance(future, CallReference):
+                raise TypeError(
+                    f"submit: {future!r} is no future; give several as submit(*futures)"
+                )
             if future.call.app.derived and not future.call.is_final:
                 self.demand(future.call)
         self._check_usable()

@@ -150,6 +150,15 @@ def test_many_calls_pass_a_narrow_window(config: Configs) -> None:
         assert daskflow.gather(futures) == list(range(1, 20_001))
 
 
+def test_what_is_no_future_cannot_be_submitted(threads: Configs) -> None:
+    with daskflow.load(threads()):
+        futures = [add(x) for x in range(3)]
+        with pytest.raises(TypeError, match=r"submit\(\*futures\)"):
+            daskflow.submit(futures)  # type: ignore[arg-type] # the mistake
+        daskflow.submit(*futures)
+        assert daskflow.gather(futures) == [1, 2, 3]
+
+
 def test_a_graph_with_dependencies_passes_a_window_of_one(threads: Configs) -> None:
     with daskflow.load(threads(max_in_flight=1, batch=False)):
         layers = [[add(x) for x in range(10)]]
