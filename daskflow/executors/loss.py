@@ -16,6 +16,7 @@ not for an answer of the kernel.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -69,7 +70,7 @@ class LossGuard(SchedulerPlugin):
             is_needed = bool(state.who_wants or state.waiters)
             is_box = (state.type or "").endswith("outcome.Box")
             if is_needed and is_box and not _has_foreign_dependents(state):
-                _lose(state, None)
+                self._lose(state, None)
 
     def _left_processing(self, key: str, finish: str) -> None:
         is_reported = key in self._reported_in_part
@@ -83,7 +84,32 @@ class LossGuard(SchedulerPlugin):
             state.suspicious = 0
         is_killer_known = member is not None and member != board.NOTHING
         if is_reported or is_killer_known:
-            _lose(state, member if is_killer_known else None)
+            self._lose(state, member if is_killer_known else None)
+
+    def _lose(self, state: Any, killer: int | None) -> None:
+        """Let a task answer that its members were not run, for which it takes no values."""
+        spec = state.run_spec
+        if getattr(spec, "func", None) is not run_batch:
+            return
+        state.run_spec = tasks.task(state.key, lost_batch, spec.args[0], killer)
+        inputs = list(state.dependencies)
+        for each in inputs:  # or they would be run again, if they are lost, too
+            each.dependents.discard(state)
+            (each.waiters or set()).discard(state)
+        state.dependencies.clear()
+        asyncio.get_running_loop().call_soon(self._let_go, inputs)
+
+    def _let_go(self, inputs: list[Any]) -> None:
+        """Release what nobody needs any more, as the scheduler does when what needed it has ended."""
+        recommended = {}
+        for each in inputs:
+            is_there = self._scheduler.tasks.get(each.key) is each
+            if is_there and not each.who_wants and not each.waiters:
+                if each.state != "released":
+                    recommended[each.key] = "released"
+                elif not each.dependents:
+                    recommended[each.key] = "forgotten"
+        self._scheduler.transitions(recommended, stimulus_id=self.name)
 
 
 def _has_foreign_dependents(state: Any) -> bool:
@@ -98,11 +124,3 @@ def _has_foreign_dependents(state: Any) -> bool:
                 seen.add(dependent)
                 stack.append(dependent)
     return False
-
-
-def _lose(state: Any, killer: int | None) -> None:
-    """Let a task answer that its members were not run."""
-    spec = state.run_spec
-    if getattr(spec, "func", None) is run_batch:
-        inputs = [reference.key for reference in spec.args[1:]]
-        state.run_spec = tasks.task(state.key, lost_batch, spec.args[0], killer, inputs=inputs)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -156,6 +157,38 @@ def test_ten_workers_killed_from_outside_cost_no_result_among_100_000(
     assert set(runs) == set(range(100_000))
     assert max(runs.values()) <= 1 + deaths
     assert all(runs[x] >= 2 for x in victims)
+
+
+@pytest.mark.usefixtures("two_workers")
+def test_what_came_before_a_call_whose_worker_died_is_not_run_again(tmp_path: Path) -> None:
+    @python_app(batch=False)
+    def link(x: int, folder: str) -> int:
+        Path(folder, f"{x}-{time.monotonic_ns()}").touch()
+        if x == 5:
+            try:
+                descriptor = os.open(f"{folder}/begun", os.O_WRONLY)
+            except FileNotFoundError:  # the second time
+                return x + 1
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+            os.close(descriptor)
+            threading.Event().wait()
+        return x + 1
+
+    for again in range(4):  # which values are lost with the worker differs
+        folder = tmp_path / str(again)
+        folder.mkdir()
+        begun = folder / "begun"
+        os.mkfifo(begun)
+        last = link(0, str(folder))
+        for _ in range(7):
+            last = link(last, str(folder))
+        daskflow.submit(last)
+        pid = int(begun.read_text())
+        begun.unlink()
+        os.kill(pid, signal.SIGKILL)
+        assert last.result() == 8
+        runs = Counter(path.name.split("-")[0] for path in folder.iterdir())
+        assert runs == {str(x): 1 + (x == 5) for x in range(8)}
 
 
 def test_boards_are_where_only_their_owner_can_read_them_and_go_with_the_kernel(
