@@ -6,6 +6,7 @@ batches it does so only where nothing better is known:
 - A Box that leaves the memory of all workers becomes a task that answers "not run" for each member: its
   values are at home already, and whoever needs them is sent again by the kernel, with the values that it
   has. Likewise a batch whose worker died after it had told of some members (`daskflow.worker.handback`).
+- A LargeBox that is lost is made again by running its batch, as a whole: of its values none are elsewhere.
 - Of a batch that was running, the board of the dead worker (`daskflow.worker.board`) names the member. The
   batch answers "not run", "interrupted" for that one: the kernel sends it alone, and the others without it.
 - A batch that had not begun has nothing to do with the death, which is not counted against it.
@@ -24,7 +25,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from daskflow.graph import tasks
 from daskflow.worker import board
-from daskflow.worker.batch import expose, lost_batch, run_batch
+from daskflow.worker.batch import expose, lost_batch, run_batch, run_batch_again
 from daskflow.worker.handback import TOPIC
 from daskflow.worker.news import NEWS_TOPIC
 
@@ -69,8 +70,11 @@ class LossGuard(SchedulerPlugin):
             # Released because nobody needs it any more: if it ever comes back, it must be run again.
             is_needed = bool(state.who_wants or state.waiters)
             is_box = (state.type or "").endswith("outcome.Box")
+            is_large = (state.type or "").endswith("outcome.LargeBox")
             if is_needed and is_box and not _has_foreign_dependents(state):
                 self._lose(state, None)
+            elif is_needed and is_large:
+                _run_again(state)
 
     def _left_processing(self, key: str, finish: str) -> None:
         is_reported = key in self._reported_in_part
@@ -112,6 +116,14 @@ class LossGuard(SchedulerPlugin):
         self._scheduler.transitions(recommended, stimulus_id=self.name)
 
 
+def _run_again(state: Any) -> None:
+    """Let a task, of whose values some are nowhere else, be run as a whole."""
+    spec = state.run_spec
+    if getattr(spec, "func", None) is run_batch:
+        inputs = [each.key for each in spec.args[1:]]
+        state.run_spec = tasks.task(state.key, run_batch_again, spec.args[0], inputs=inputs)
+
+
 def _has_foreign_dependents(state: Any) -> bool:
     """Tell whether a call in a batch, or one after it, was exposed for a graph that is not ours."""
     stack, seen = [state], {state}
@@ -120,7 +132,7 @@ def _has_foreign_dependents(state: Any) -> bool:
             func = getattr(dependent.run_spec, "func", None)
             if func is expose:
                 return True
-            if func is run_batch and dependent not in seen:
+            if func in (run_batch, run_batch_again) and dependent not in seen:
                 seen.add(dependent)
                 stack.append(dependent)
     return False

@@ -38,7 +38,8 @@ class NewsTeller(WorkerPlugin):
     def _look(self, key: Any) -> None:
         """Tell of a task that runs on although it was given up, and of its end."""
         task = self._worker.state.tasks.get(key)
-        runs_on = task is not None and task.state == "cancelled" and not task.done
+        given_up = task is not None and task.state in ("cancelled", "resumed")
+        runs_on = given_up and task.previous == "executing" and not task.done
         if runs_on != (key in self._given_up):
             (self._given_up.add if runs_on else self._given_up.discard)(key)
             self._worker.log_event(TAKEN_TOPIC, (self._worker.address, len(self._given_up)))

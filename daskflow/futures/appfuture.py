@@ -28,7 +28,7 @@ from daskflow.futures.settling import guard, run_callbacks
 from daskflow.graph.call import STATUS_NAMES, Call, CallReference, State
 from daskflow.graph.lower import Home
 from daskflow.worker import wire
-from daskflow.worker.outcome import Remote
+from daskflow.worker.outcome import Remote, Taken
 
 _CF_STATES = {
     State.DONE: "FINISHED",
@@ -142,6 +142,8 @@ class AppFuture(CallReference, Delayed, concurrent.futures.Future[Any]):
             return value.value
         if kind is Remote:
             value = call.owner.fetch(call)
+        if kind is Taken:
+            raise RuntimeError(f"{self!r} has {value!r}")
         opened = wire.opened(value)
         call.value = Home(opened)
         return opened

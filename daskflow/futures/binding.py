@@ -52,7 +52,8 @@ class AncestorLayer(Layer):
     def __init__(self, call: Call):
         super().__init__()
         self.call = call
-        self.parents = call.parents
+        # A list of its own: who refers to a call is counted (`daskflow.graph.passing`).
+        self.parents = list(call.parents)
         self.foreigners = local.own_foreigners(call)
         self._made: dict[Any, Any] | None = None
 

@@ -21,7 +21,7 @@ from daskflow.graph.call import Call, State
 from daskflow.graph.lower import Bound, foreigners_of, lower_alone
 from daskflow.graph.specs import SpecMaker
 from daskflow.worker.batch import attach_report, run_batch
-from daskflow.worker.outcome import Failed, Joined
+from daskflow.worker.outcome import TAKEN, Failed, Joined
 from daskflow.worker.running import interrupt
 
 
@@ -53,7 +53,7 @@ def run_here(call: Call, values: Mapping[Any, Any]) -> object:
     """
     future = call.future
     if future is None or call.owner is not process.pool or not claim(call):
-        return _future_of(call).result()
+        return _value_of(call)
     if (failure := dependency_error(call)) is not None:
         settle([(call, State.DEP_FAILED, failure)])
         raise failure
@@ -174,7 +174,7 @@ def wire_task_anywhere(call: Call) -> Any:
 def task_of_final(call: Call, key: str) -> Any:
     """Return the task that stands for a call that has ended."""
     if call.state is State.DONE:
-        return tasks.data(key, _future_of(call).result())
+        return tasks.data(key, _value_of(call))
     call.owner.was_shown(call.value)
     return tasks.task(key, _raise, call.value)
 
@@ -190,6 +190,13 @@ def claim(call: Call) -> bool:
             return False
         call.state = State.SUBMITTED
         return True
+
+
+def _value_of(call: Call) -> object:
+    """Return the value of a call; a mark if only a call that has ended could see it (graphs have both)."""
+    future = _future_of(call)
+    future.exception()
+    return TAKEN if call.value is TAKEN else future.result()
 
 
 def _future_of(call: Call) -> Any:

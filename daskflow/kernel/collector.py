@@ -20,6 +20,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from daskflow.errors import DependencyError, SchedulerLost, WorkerLost
 from daskflow.futures.failure import dependency_error
@@ -49,6 +50,7 @@ from daskflow.worker.outcome import (
 logger = logging.getLogger("daskflow.kernel")
 
 _MANY_CALLS = 10_000
+_MOST_BLOCKED = 10
 # Python keeps names and formats that it has looked up, such as that of the class of each task's value.
 # They lie scattered among the calls, whose memory could not be given back for them.
 _FORGET = [
@@ -84,6 +86,7 @@ class Collector:
         self._rng = random.Random()  # spreads retries only
         self._closing = False
         self._read_since = 0
+        self._blocked: WeakKeyDictionary[Call, int] = WeakKeyDictionary()
         self.has_cancelled = False
         self._thread = threading.Thread(target=self._run, name="daskflow-collector", daemon=True)
 
@@ -240,6 +243,9 @@ class Collector:
             self._read_failure(call, entry, settlements)  # type: ignore[arg-type] # just tested
         elif isinstance(entry, NotRun) and self._dispatcher.is_exposed(call):
             self._dispatcher.watch_exposed(call)
+        elif kind is Blocked and self._is_blocked_for_ever(call):
+            why = "a value that it takes was lost with a worker, and was not made again"
+            settlements.append((call, State.FAILED, WorkerLost(call.app.name, why)))
         elif kind is Blocked or kind is NotRun:
             self._dispatcher.again([call])
         elif kind is Interrupted:
@@ -264,6 +270,13 @@ class Collector:
             call.value = entry
             call.batch = None
             settlements.append((call, State.DONE, entry))
+
+    def _is_blocked_for_ever(self, call: Call) -> bool:
+        """Tell whether a call has been blocked again and again though all that it needs has ended well."""
+        if any(parent.state is not State.DONE for parent in call.parents):
+            return False
+        count = self._blocked[call] = self._blocked.get(call, 0) + 1
+        return count > _MOST_BLOCKED
 
     def _after_deaths(self, calls: Sequence[Call], deaths: int) -> list[Settlement]:
         why = "each worker that ran it died, at last while a child process of its own ran it"

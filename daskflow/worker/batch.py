@@ -96,7 +96,7 @@ class Order(NamedTuple):
     constants: tuple[object, ...] = ()
     is_suspect: bool = False
     key: str = ""
-    passed: tuple[int, ...] = ()
+    passed: frozenset[int] = frozenset()
 
     @classmethod
     def loaded(cls, data: bytes) -> Order:
@@ -123,7 +123,7 @@ def dumped_order(  # noqa: PLR0913 # the fields of an Order
     pickled with care, and apart: the members, which are many, are plain tuples of plain things.
     """
     specs = tuple(map(_dumped_function, functions))
-    order = run, specs, tuple(members), tuple(constants), is_suspect, key, tuple(passed)
+    order = run, specs, tuple(members), tuple(constants), is_suspect, key, frozenset(passed)
     return pickle.dumps(order, protocol=5)
 
 
@@ -192,13 +192,31 @@ def _load(spec: FunctionSpec) -> None:
 
 
 def _kept_bytes(order: Order, last: int, entries: list[object]) -> int:
-    """Drop the values that the member `last` was passed; return the size of its own, if it is kept."""
+    """Drop the values that the member `last` was passed; return the bytes that are kept because of it.
+
+    A value that is passed to the next member is not kept, unless that one turns out to have no value.
+    """
     value = entries[last]
-    if not isinstance(value, Outcome):  # else it may be tried again
-        for task, index, _ in order.members[last].refs:
-            if task == SELF and index in order.passed and not isinstance(entries[index], Outcome):
-                entries[index] = TAKEN
-    return 0 if last in order.passed else size_bytes(value)
+    has_value = not isinstance(value, Outcome)  # else it may be tried again
+    kept_bytes = 0 if _is_for_next(order, last) else size_bytes(value)
+    for index in _passed_to(order, last):
+        if isinstance(entries[index], Outcome):
+            continue
+        if has_value:
+            kept_bytes -= 0 if index == last - 1 else size_bytes(entries[index])
+            entries[index] = TAKEN
+        elif index == last - 1:
+            kept_bytes += size_bytes(entries[index])
+    return kept_bytes
+
+
+def _is_for_next(order: Order, member: int) -> bool:
+    return member + 1 < len(order.members) and member in _passed_to(order, member + 1)
+
+
+def _passed_to(order: Order, member: int) -> set[int]:
+    refs = order.members[member].refs
+    return {index for task, index, _ in refs if task == SELF and index in order.passed}
 
 
 def filled(order: Order, entries: list[object]) -> list[object]:
@@ -232,6 +250,19 @@ def _claims(
             yield claims
         finally:
             handback.watcher.forget(claims)
+
+
+def run_batch_again(payload: bytes, *values: object) -> Box:
+    """Run a batch whose LargeBox was lost after it had been told of: all of it, and keep all values.
+
+    Of which of its members the values were kept is not known here; nor may any be left to others, since
+    those that have ended are not sent again.
+    """
+    order = Order.loaded(payload)
+    entries: list[object] = []
+    for member in order.members:
+        entries.append(run_member(order, member, values, entries))
+    return boxed(entries, {}, sum(map(size_bytes, entries)))
 
 
 def lost_batch(payload: bytes, killer: int | None, *_values: object) -> Box:

@@ -7,6 +7,7 @@ how, and which it may send again elsewhere. The long call runs on.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -15,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from daskflow.worker import wire
-from daskflow.worker.outcome import Spent
+from daskflow.worker.outcome import TAKEN, Spent
 
 logger = logging.getLogger("daskflow.worker")
 TOPIC = "daskflow-hand-back-"
@@ -138,12 +139,18 @@ class Claims:
 
     def _send(self, ended: int, spent: Spent) -> None:
         """Tell the outcomes of the members before `ended`, what is taken back, what it cost."""
-        entries = tuple(self._entries[self._told : ended])
+        entries = tuple(itertools.takewhile(_is_no_other, self._entries[self._told : ended]))
+        ended = self._told + len(entries)
         if sum(map(wire.size_bytes, entries)) > wire.MESSAGE_BYTES:
             entries = ()
         told = HandBack(self._key, self._told, entries, self._limit, spent)
         self._told = ended
         self._tell((self._key, wire.dumps(told)))
+
+
+def _is_no_other(entry: object) -> bool:
+    """Tell whether an outcome says all: a value that was taken is told of together with who took it."""
+    return entry is not TAKEN
 
 
 class _Watcher:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -204,6 +205,34 @@ def test_a_chain_whose_worker_dies_is_run_again(tmp_path: Path) -> None:
     Path(fifo).unlink()
     os.kill(pid, signal.SIGKILL)
     assert last.result() == 7
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_value_that_is_lost_with_its_worker_is_made_again(failing: bool, tmp_path: Path) -> None:
+    """It takes longer the second time, and a step that had failed does not then."""
+    again = tmp_path / "again"
+
+    def act() -> None:
+        if again.exists():
+            time.sleep(0.3)  # longer than a batch may go on otherwise
+        elif failing:
+            raise ValueError("the first time")
+
+    before = stepped(make(), 2)
+    last = step(step(before, act))
+    if failing:
+        with pytest.raises(daskflow.DependencyError):
+            last.result()
+        kept, number = before, 2
+    else:
+        assert last.exception() is None
+        kept, number = last, 4
+    again.touch()
+    for each in set(daskflow.dfk().client.run(os.getpid).values()):
+        os.kill(each, signal.SIGKILL)
+    assert look(kept).result() == number
+    assert kept.result().number == number
 
 
 @pytest.mark.usefixtures("kernel")

@@ -68,10 +68,10 @@ def test_a_cancelled_batch_tells_nothing_and_leaves_nothing() -> None:
 def test_a_worker_tells_of_threads_that_run_what_was_given_up() -> None:
     worker, teller = Worker(), NewsTeller()
     teller.setup(worker)
-    tasks = {key: SimpleNamespace(state="executing", done=False) for key in "ab"}
+    tasks = {key: SimpleNamespace(state="executing", previous=None, done=False) for key in "ab"}
     worker.state.tasks.update(tasks)
     for task, key in zip(tasks.values(), tasks, strict=True):
-        task.state = "cancelled"
+        task.state, task.previous = "cancelled", "executing"
         teller.transition(key, "executing", "released")
     tasks["a"].done = True
     teller.transition("a", "cancelled", "memory")
