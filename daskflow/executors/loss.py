@@ -30,6 +30,7 @@ from daskflow.worker.handback import TOPIC
 from daskflow.worker.news import NEWS_TOPIC
 
 logger = logging.getLogger("daskflow.executors")
+_TO_BE_RUN = ("waiting", "queued", "no-worker", "processing")
 
 
 class LossGuard(SchedulerPlugin):
@@ -67,21 +68,21 @@ class LossGuard(SchedulerPlugin):
             self._left_processing(key, finish)
         elif start == "memory" and finish == "released":
             state = self._scheduler.tasks[key]
-            # Released because nobody needs it any more: if it ever comes back, it must be run again.
             is_needed = bool(state.who_wants or state.waiters)
             is_box = (state.type or "").endswith("outcome.Box")
-            is_large = (state.type or "").endswith("outcome.LargeBox")
-            if is_needed and is_box and not _has_foreign_dependents(state):
+            if is_needed and is_box and not _needs_values(state):
                 self._lose(state, None)
-            elif is_needed and is_large:
-                _run_again(state)
+            else:
+                _run_again(state)  # if it ever comes back
 
     def _left_processing(self, key: str, finish: str) -> None:
         is_reported = key in self._reported_in_part
         self._reported_in_part.discard(key)
         state = self._scheduler.tasks.get(key)
-        if finish in ("memory", "erred") or state is None or _has_foreign_dependents(state):
+        if finish in ("memory", "erred") or state is None or _needs_values(state):
             return
+        if _function(state) is run_batch_again:
+            return  # how often its workers may die is Dask's to say
         # Dask has counted it already if it leaves for the death of its worker.
         member = board.member_at_death(key, self._scheduler.workers) if state.suspicious else None
         if member is not None:
@@ -92,10 +93,9 @@ class LossGuard(SchedulerPlugin):
 
     def _lose(self, state: Any, killer: int | None) -> None:
         """Let a task answer that its members were not run, for which it takes no values."""
-        spec = state.run_spec
-        if getattr(spec, "func", None) is not run_batch:
+        if _function(state) is not run_batch:
             return
-        state.run_spec = tasks.task(state.key, lost_batch, spec.args[0], killer)
+        state.run_spec = tasks.task(state.key, lost_batch, state.run_spec.args[0], killer)
         inputs = list(state.dependencies)
         for each in inputs:  # or they would be run again, if they are lost, too
             each.dependents.discard(state)
@@ -117,20 +117,27 @@ class LossGuard(SchedulerPlugin):
 
 
 def _run_again(state: Any) -> None:
-    """Let a task, of whose values some are nowhere else, be run as a whole."""
+    """Let a task that has been run already be run as a whole: of its values some may be nowhere else."""
     spec = state.run_spec
-    if getattr(spec, "func", None) is run_batch:
+    if _function(state) is run_batch:
         inputs = [each.key for each in spec.args[1:]]
         state.run_spec = tasks.task(state.key, run_batch_again, spec.args[0], inputs=inputs)
 
 
-def _has_foreign_dependents(state: Any) -> bool:
-    """Tell whether a call in a batch, or one after it, was exposed for a graph that is not ours."""
+def _function(state: Any) -> Any:
+    return getattr(state.run_spec, "func", None)
+
+
+def _needs_values(state: Any) -> bool:
+    """Tell whether something after a batch could do nothing with the answer that it was not run.
+
+    So it is if a call there was exposed for a graph that is not ours, or if large values are made again.
+    """
     stack, seen = [state], {state}
     while stack:
         for dependent in stack.pop().dependents:
-            func = getattr(dependent.run_spec, "func", None)
-            if func is expose:
+            func = _function(dependent)
+            if func is expose or (func is run_batch_again and dependent.state in _TO_BE_RUN):
                 return True
             if func in (run_batch, run_batch_again) and dependent not in seen:
                 seen.add(dependent)

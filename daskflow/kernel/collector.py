@@ -174,12 +174,12 @@ class Collector:
         status = future.status
         if status == "error":
             self._read_error(batch, future, settlements)
-        elif status != "finished":
-            self._read(batch, [_of_cancelled(c) for c in batch.calls], settlements)
-        elif batch.box is not None:
+        elif batch.box is not None:  # though it may be lost by now
             box, batch.box = batch.box, None
             self._dispatcher.costs.observe(box.spent)
             self._read(batch, box.entries, settlements)
+        elif status != "finished":
+            self._read(batch, [_of_cancelled(c) for c in batch.calls], settlements)
         elif future.type is LargeBox and len(batch.calls) == 1:
             self._read(batch, [REMOTE], settlements)
         elif future.type is LargeBox:

@@ -219,7 +219,8 @@ def test_a_value_that_is_lost_with_its_worker_is_made_again(failing: bool, tmp_p
         elif failing:
             raise ValueError("the first time")
 
-    before = stepped(make(), 2)
+    small = python_app(lambda: 0)()
+    before = stepped(make(small), 2)
     last = step(step(before, act))
     if failing:
         with pytest.raises(daskflow.DependencyError):
