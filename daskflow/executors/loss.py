@@ -6,8 +6,8 @@ batches it does so only where nothing better is known:
 - A Box that leaves the memory of all workers becomes a task that answers "not run" for each member: its
   values are at home already, and whoever needs them is sent again by the kernel, with the values that it
   has. Likewise a batch whose worker died after it had told of some members (`daskflow.worker.handback`).
-- A LargeBox that is lost is made again by running its batch, and those that it needs, as a whole: its values
-  are nowhere else.
+- A LargeBox that is lost is made again by running its batch, and those that it needs, as a whole: its
+  values are nowhere else.
 - Of a batch that was running, the board of the dead worker (`daskflow.worker.board`) names the member. The
   batch answers "not run", "interrupted" for that one: the kernel sends it alone, and the others without it.
 - A batch that had not begun has nothing to do with the death, which is not counted against it.
