@@ -11,6 +11,7 @@ import pytest
 
 import daskflow
 from daskflow.futures.recording import process
+from daskflow.kernel.sending import Sender
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,6 +62,20 @@ def runs(tmp_path: Path) -> Runs:
     folder = tmp_path / "runs"
     folder.mkdir()
     return Runs(folder)
+
+
+@pytest.fixture
+def tasks_sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of the Dask tasks that kernels send from now on."""
+    sent: list[str] = []
+    get = Sender.get
+
+    def noted(sender: Sender, layers: Any, keys: list[Any]) -> dict[Any, Any]:
+        sent.extend(keys)
+        return get(sender, layers, keys)
+
+    monkeypatch.setattr(Sender, "get", noted)
+    return sent
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from daskflow.worker import news
 
-TAKEN_TOPIC = "daskflow-taken-threads"
+GIVEN_UP_TOPIC = "daskflow-given-up"
 """Dask event topic on which a worker tells its address and how many threads run what was given up."""
 
 
@@ -42,4 +42,4 @@ class NewsTeller(WorkerPlugin):
         runs_on = given_up and task.previous == "executing" and not task.done
         if runs_on != (key in self._given_up):
             (self._given_up.add if runs_on else self._given_up.discard)(key)
-            self._worker.log_event(TAKEN_TOPIC, (self._worker.address, len(self._given_up)))
+            self._worker.log_event(GIVEN_UP_TOPIC, (self._worker.address, len(self._given_up)))

@@ -21,7 +21,7 @@ from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from daskflow.executors.news import TAKEN_TOPIC
+from daskflow.executors.news import GIVEN_UP_TOPIC
 
 _LOOK_EVERY_S = 0.05
 
@@ -39,18 +39,18 @@ class Mover(SchedulerPlugin):
         self._next_look: asyncio.TimerHandle | None = None
         # Where each batch is since when, at busy workers; for ever once it was asked to move.
         self._since_s: dict[tuple[str, str], float] = {}
-        self._taken: dict[str, int] = {}
+        self._given_up: dict[str, int] = {}
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Note how many threads of a worker are taken by what was given up."""
-        if topic == TAKEN_TOPIC:
-            address, self._taken[address] = msg
+        if topic == GIVEN_UP_TOPIC:
+            address, self._given_up[address] = msg
             if self._next_look is None:
                 self._look_later()
 
     def remove_worker(self, scheduler: Any, worker: str, **_kwargs: Any) -> None:
         """Forget a worker."""
-        self._taken.pop(worker, None)
+        self._given_up.pop(worker, None)
 
     def transition(self, key: Any, start: str, finish: str, *_args: Any, **_kwargs: Any) -> None:
         """Begin to look when a batch has been sent to a worker."""
@@ -104,5 +104,5 @@ class Mover(SchedulerPlugin):
             del idle[thief]
 
     def _free_threads(self, worker: Any) -> int:
-        taken = len(worker.processing) - len(worker.long_running)
-        return int(worker.nthreads - taken - self._taken.get(worker.address, 0))
+        given_up = self._given_up.get(worker.address, 0)
+        return int(worker.nthreads - len(worker.processing) + len(worker.long_running) - given_up)

@@ -150,9 +150,10 @@ def coarsen(  # noqa: PLR0913 # all that is known
         else:
             before, apart = _NOTHING, _NOTHING
         group = None if is_alone or not before else _group_of_arguments(before)
-        given = [p for p in call.parents if p in passed and place[p] is group] if passed else []
-        given_bytes = sum([likes.of(p).bytes for p in given])
-        if group is None or not group.takes_after(like, _without(apart, given, marks), given_bytes):
+        given = [p for p in call.parents if p in passed and place[p] is group] if passed else ()
+        given_bytes = sum([likes.of(p).bytes for p in given]) if given else 0.0
+        rest = apart.difference([marks[p] for p in given if p in marks]) if given else apart
+        if group is None or not group.takes_after(like, rest, given_bytes):
             rank = 1 + max(map(_rank, before)) if before else 0
             slot = (id(call.app), like.kind, rank, apart)
             group = open_groups.get(slot)
@@ -255,12 +256,6 @@ def _before(
             ):
                 apart.add(slot.resolved.key)
     return before, frozenset(apart) if apart else _NOTHING
-
-
-def _without(
-    apart: frozenset[object], given: Sequence[Call], marks: dict[Call, object]
-) -> frozenset[object]:
-    return apart.difference([marks[p] for p in given if p in marks]) if given else apart
 
 
 def _is_costly_to_move(source: Call, costs: Costs) -> bool:

@@ -85,7 +85,7 @@ class Collector:
         self._joins = Joins(dispatcher.release_held)
         self._rng = random.Random()  # spreads retries only
         self._closing = False
-        self._read_since = 0
+        self._calls_read = 0
         self._blocked: WeakKeyDictionary[Call, int] = WeakKeyDictionary()
         self.has_cancelled = False
         self._thread = threading.Thread(target=self._run, name="daskflow-collector", daemon=True)
@@ -138,8 +138,8 @@ class Collector:
                 with suppress(Exception):
                     self._settle([(c, State.FAILED, lost) for c in self._dispatcher.unfinished()])
             found = []  # it must not keep them while it waits
-            if self._read_since > _MANY_CALLS and not self._dispatcher.outstanding:
-                self._read_since = 0
+            if self._calls_read > _MANY_CALLS and not self._dispatcher.outstanding:
+                self._calls_read = 0
                 for forget in filter(None, _FORGET):
                     forget()
 
@@ -230,7 +230,7 @@ class Collector:
     def _read(self, batch: Batch, entries: Sequence[object], settlements: list[Settlement]) -> None:
         with self._dispatcher.lock:
             self._dispatcher.ended(batch)
-            self._read_since += len(batch.calls)
+            self._calls_read += len(batch.calls)
             for call, entry in zip(batch.calls, entries, strict=True):
                 if call.batch is batch and not call.is_final:
                     self._read_entry(call, entry, settlements)

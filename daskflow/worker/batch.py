@@ -253,10 +253,10 @@ def _claims(
 
 
 def run_batch_again(payload: bytes, *values: object) -> Box:
-    """Run a batch whose LargeBox was lost after it had been told of: all of it, and keep all values.
+    """Run a batch whose Box was there once and is gone: all of it, and keep all values.
 
-    Of which of its members the values were kept is not known here; nor may any be left to others, since
-    those that have ended are not sent again.
+    Which of its values are needed is not known here; nor may a member be left to others, since those that
+    have ended are not sent again.
     """
     order = Order.loaded(payload)
     entries: list[object] = []

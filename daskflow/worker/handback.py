@@ -139,18 +139,15 @@ class Claims:
 
     def _send(self, ended: int, spent: Spent) -> None:
         """Tell the outcomes of the members before `ended`, what is taken back, what it cost."""
-        entries = tuple(itertools.takewhile(_is_no_other, self._entries[self._told : ended]))
+        # A value that was taken is told of together with what took it, by the Box.
+        untaken = itertools.takewhile(lambda e: e is not TAKEN, self._entries[self._told : ended])
+        entries = tuple(untaken)
         ended = self._told + len(entries)
         if sum(map(wire.size_bytes, entries)) > wire.MESSAGE_BYTES:
             entries = ()
         told = HandBack(self._key, self._told, entries, self._limit, spent)
         self._told = ended
         self._tell((self._key, wire.dumps(told)))
-
-
-def _is_no_other(entry: object) -> bool:
-    """Tell whether an outcome says all: a value that was taken is told of together with who took it."""
-    return entry is not TAKEN
 
 
 class _Watcher:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daskflow.executors.news import TAKEN_TOPIC, NewsTeller
+from daskflow.executors.news import GIVEN_UP_TOPIC, NewsTeller
 from daskflow.executors.prompt import INTERVAL_S, shorten
 from daskflow.worker import news
 from daskflow.worker.outcome import REMOTE, Box, LargeBox
@@ -77,7 +77,7 @@ def test_a_worker_tells_of_threads_that_run_what_was_given_up() -> None:
     teller.transition("a", "cancelled", "memory")
     del worker.state.tasks["b"]
     teller.transition("b", "released", "forgotten")
-    assert worker.told == [(TAKEN_TOPIC, (worker.address, n)) for n in (1, 2, 1, 0)]
+    assert worker.told == [(GIVEN_UP_TOPIC, (worker.address, n)) for n in (1, 2, 1, 0)]
 
 
 def test_other_tasks_of_a_worker_tell_nothing() -> None:
