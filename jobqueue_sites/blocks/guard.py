@@ -15,20 +15,21 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 
-_TRIES = 10
-_PAUSE_S = 30.0
+_PAUSES_S = (0, 1, 2, 5, 10, 20, *[30] * 8)
 _TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 5.0
 
 
 class Guard:
-    """The guard, as its client sees it. It is started with the first job."""
+    """The guard, as its client sees it. It is started before the first job."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._starting = threading.Lock()
         self._command: list[str] = []
 
     @property
@@ -36,20 +37,26 @@ class Guard:
         """Its process id; None if it has not been started."""
         return None if self._process is None else self._process.pid
 
+    def start(self) -> None:
+        """Start it, if it has not been. In any thread: it takes as long as a process takes to start."""
+        with self._starting:
+            if self._process is None:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", __file__],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                    start_new_session=True,  # what the terminal sends is not for it
+                )
+
     def hold(self, command: Sequence[str]) -> None:
         """Have a command run when this process dies; none, if it is empty."""
         if list(command) == self._command:
             return
         self._command = list(command)
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", __file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                start_new_session=True,  # what the terminal sends is not for it
-            )
+        self.start()
+        assert self._process is not None
         assert self._process.stdin is not None
         with contextlib.suppress(OSError, ValueError):  # somebody has killed it
             self._process.stdin.write(json.dumps(self._command) + "\n")
@@ -76,10 +83,10 @@ def main() -> None:
     for line in sys.stdin:
         with contextlib.suppress(ValueError):  # cut off in the middle
             command = json.loads(line)
-    for _ in range(_TRIES if command else 0):
+    for pause_s in _PAUSES_S if command else ():
+        time.sleep(pause_s)
         if _succeeds(command):
             return
-        time.sleep(_PAUSE_S)
 
 
 def _succeeds(command: Sequence[str]) -> bool:

@@ -184,6 +184,9 @@ class BlockWatch:
                     return
                 path = Path(self.blocks[name].script_path)
                 await asyncio.to_thread(_write_script, path, self._provider.script(job))
+                await asyncio.to_thread(
+                    self._guard.start
+                )  # now: once there is a job, it may take no time
                 command = self._provider.submit(str(path))
                 job_id = await run_command(command, self._provider.cmd_timeout)
         except (JobqueueSitesError, OSError, ValueError) as error:
@@ -352,8 +355,16 @@ class BlockWatch:
 
     # ---- inside -----------------------------------------------------------------------------
 
-    def _guard_jobs(self) -> None:
-        ids = [str(b.job_id) for b in self._with_job() if b.state is not BlockState.ENDING]
+    def _guard_jobs(self, changed: Block) -> None:
+        """Tell the guard which jobs there are to cancel, with a block as it is about to be."""
+        blocks = {**{block.name: block for block in self.open_blocks}, changed.name: changed}
+        ids = [
+            str(block.job_id)
+            for block in blocks.values()
+            if block.job_id is not None
+            and not block.is_over
+            and block.state is not BlockState.ENDING
+        ]
         self._guard.hold(self._provider.cancel(ids).argv if ids else ())
 
     def _with_job(self) -> list[Block]:
@@ -366,6 +377,12 @@ class BlockWatch:
         before = self.blocks[block.name]
         if block == before:
             return
+        # First: whoever sees the id of a job may rely on its being cancelled.
+        if block.job_id is not None and (block.job_id, block.state) != (
+            before.job_id,
+            before.state,
+        ):
+            self._guard_jobs(block)
         self.blocks[block.name] = block
         if block.is_over and not before.is_over:
             del self._open[block.name]
@@ -373,11 +390,6 @@ class BlockWatch:
             self._ended.append(block.name)
             if len(self._ended) > _MOST_ENDED:
                 del self.blocks[self._ended.popleft()]
-        if block.job_id is not None and (block.job_id, block.state) != (
-            before.job_id,
-            before.state,
-        ):
-            self._guard_jobs()
         if block.state is not before.state:
             why = f" ({block.reason})" if block.reason else ""
             logger.info("block %s: %s -> %s%s", block.name, before.state, block.state, why)

@@ -185,6 +185,32 @@ def test_a_client_that_is_killed_leaves_no_job(
     until(lambda: not running_jobs(tmp_path), within_s=30)
 
 
+KILLED_AT_ONCE = """\
+import os, signal, time
+from jobqueue_sites import BlockCluster, ClusterSettings
+from jobqueue_sites.blocks.guard import Guard
+from tests.integration.jobqueue_sites.test_block_troubles import ONE_WORKER, Path, provider
+from tests.integration.jobqueue_sites.machine import until
+def slowly(self, command, hold=Guard.hold):
+    time.sleep(1)  # a busy machine
+    hold(self, command)
+Guard.hold = slowly
+folder = Path({folder!r})
+settings = ClusterSettings(directory=str(folder / 'blocks'), host='127.0.0.1', death_timeout=60)
+cluster = BlockCluster(provider(folder), ONE_WORKER, settings)
+until(lambda: any(block.job_id for block in cluster.blocks))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_client_that_is_killed_as_soon_as_it_knows_its_job_leaves_none(tmp_path: Path) -> None:
+    script = KILLED_AT_ONCE.format(folder=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    until(lambda: provider(tmp_path).calls("cancel"))
+    until(lambda: not running_jobs(tmp_path))
+
+
 def test_a_guard_has_nothing_to_do_once_all_jobs_are_cancelled(tmp_path: Path) -> None:
     batch = provider(tmp_path)
     with cluster_of(batch, tmp_path) as cluster:
