@@ -38,6 +38,7 @@ from jobqueue_sites.blocks.block import Block
 from jobqueue_sites.blocks.keeper import BlockKeeper
 from jobqueue_sites.blocks.policy import Bounds
 from jobqueue_sites.blocks.watch import BlockWatch
+from jobqueue_sites.deferring import signals_deferred
 from jobqueue_sites.entries import (
     BlockEntry,
     JobQueueCluster,
@@ -369,6 +370,14 @@ class BlockCluster(JobQueueCluster):
             connect_timeout_s=chosen.connect_timeout,
             dask_config=dict(chosen.dask_config),
         )
+
+    def close(self, timeout: float | None = None) -> Any:
+        """Cancel all jobs, and close the scheduler if it is this cluster's own.
+
+        A Ctrl-C acts when that is done; a second one acts at once, and leaves the jobs to the guard.
+        """
+        with signals_deferred():
+            return super().close(timeout)
 
     async def _close(self) -> None:
         if self.status is not Status.failed:  # which is told in the middle of a start

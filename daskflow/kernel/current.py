@@ -64,15 +64,16 @@ def load(config: Any = None, *, replace: bool = False) -> DataFlowKernel:
             warn_of_calls_never_run(kernel.close(), why)
         kernel = DataFlowKernel(settings)
         try:
+            kernel.open()
             _adopt_calls(kernel)
+            _loaded_at = _caller()
+            process.kernel = kernel
+            if not _exit_hook_is_set:
+                _exit_hook_is_set = True
+                atexit.register(_at_exit)
         except BaseException:  # a Ctrl-C: nobody else could close it
             kernel.close()
             raise
-        _loaded_at = _caller()
-        process.kernel = kernel
-        if not _exit_hook_is_set:
-            _exit_hook_is_set = True
-            atexit.register(_at_exit)
         return kernel
 
 

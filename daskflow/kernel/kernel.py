@@ -48,6 +48,7 @@ from daskflow.kernel.unasked import UnaskedFailures
 from daskflow.logs import log_to, new_run_folder
 from daskflow.retries import as_retry
 from daskflow.worker.running import is_inside_call
+from jobqueue_sites.deferring import signals_deferred
 
 logger = logging.getLogger("daskflow.kernel")
 _FLUSH_TIMEOUT_S = 1.0
@@ -67,6 +68,7 @@ class DataFlowKernel:
     """
 
     def __init__(self, config: Config):
+        """Make a kernel that is not `open` yet."""
         self.config = config
         self._pid = os.getpid()
         self._run = process.run
@@ -78,24 +80,23 @@ class DataFlowKernel:
         self._flush_is_due = False
         self.run_dir: Path = new_run_folder(config.run_dir)
         self._stop_log: Callable[[], None] = lambda: None
+
+    def open(self) -> None:
+        """Start what is needed to run calls; if that fails, nothing of it is left."""
+        config = self.config
         if config.log_level is not None:
             self._stop_log = log_to(self.run_dir / "daskflow.log", config.log_level)
+        side = KernelSide(
+            folder=str(self.run_dir),
+            demand=self._demand,
+            on_failure=self._on_executor_failed,
+            on_waiting=tell_of_waiting,
+        )
+        self._session = OpenSession(config)
         try:
-            self._session = OpenSession(
-                config,
-                KernelSide(
-                    folder=str(self.run_dir),
-                    demand=self._demand,
-                    on_failure=self._on_executor_failed,
-                    on_waiting=tell_of_waiting,
-                ),
-            )
-        except BaseException:
-            self._stop_log()
-            raise
-        try:
+            self._session.open(side)
             self._begin(config)
-        except BaseException:  # nobody else could close it
+        except BaseException:
             self._session.close()
             self._stop_log()
             raise
@@ -292,16 +293,21 @@ class DataFlowKernel:
     def close(self, *, wait: bool = False) -> int:
         """Close the kernel; return how many calls were cancelled for it.
 
-        With `wait`, all recorded calls are run first. Harmless when repeated.
+        With `wait`, all recorded calls are run first. Harmless when repeated. A Ctrl-C while it closes acts
+        when that is done; a second one acts at once.
         """
         if self._pid != os.getpid():  # a forked child leaves it to the parent
             return 0
         if wait and not self._closed:
             self._run_to_the_end()
-        with self._close_lock:
-            if self._closed:
-                return 0
-            self._closed = True
+        with signals_deferred():
+            with self._close_lock:
+                if self._closed or not self._is_open:
+                    return 0
+                self._closed = True
+            return self._close()
+
+    def _close(self) -> int:
         if process.kernel is self:
             process.kernel = None
         unfinished = self._unfinished()

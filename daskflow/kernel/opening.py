@@ -20,6 +20,7 @@ from daskflow.executors.host import HostProcess, SchedulerSettings
 from daskflow.futures.recording import process
 from daskflow.graph import tasks
 from daskflow.graph.lower import label_resource
+from jobqueue_sites.deferring import signals_deferred
 
 logger = logging.getLogger("daskflow.kernel")
 _DASHBOARD_PORT = 8787
@@ -48,43 +49,45 @@ class _Scheduler:
 class OpenSession:
     """A running scheduler with the executors of a Config."""
 
-    def __init__(self, config: Config, kernel: KernelSide):
+    def __init__(self, config: Config):
         self.clusters: dict[str, Any] = {}
         self.client: Any = None
+        self.host: HostProcess | None = None
+        self.labels = [executor.label for executor in config.executors]
+        existing = (e for e in config.executors if isinstance(e, ExistingExecutor))
+        self._existing = next(existing, None)
+        self.owns_scheduler = self._existing is None
+        self._config = config
         self._closers: list[Callable[[], object]] = []
         self._is_lost = False
-        self.host: HostProcess | None = None
-        existing = next((e for e in config.executors if isinstance(e, ExistingExecutor)), None)
-        self.labels = [executor.label for executor in config.executors]
-        self.owns_scheduler = existing is None
-        try:
-            if existing is None:
-                self.host = self._start_host()
-                scheduler = _start_scheduler(self.host, config)
-                # At once: they need no client.
-                self._start_executors(config, kernel, scheduler, are_local=True)
-                self.client = _own_client(scheduler)
+
+    def open(self, kernel: KernelSide) -> None:
+        """Start everything; whatever becomes of it, `close` ends what was begun."""
+        config = self._config
+        if self._existing is None:
+            self.host = self._start_host()
+            scheduler = _start_scheduler(self.host, config)
+            # At once: they need no client.
+            self._start_executors(config, kernel, scheduler, are_local=True)
+            self.client = _own_client(scheduler)
+            self._closers.append(self._close_client)
+            is_ours = True
+        else:
+            self.client, is_ours = self._existing.connect()
+            if is_ours:
                 self._closers.append(self._close_client)
-                is_ours = True
-            else:
-                self.client, is_ours = existing.connect()
-                if is_ours:
-                    self._closers.append(self._close_client)
-                self._check_versions()
-                address = str(self.client.scheduler.address)
-                scheduler = _Scheduler(address, self.client.security, [address])
-                if any(isinstance(e, LocalExecutor) for e in config.executors):
-                    self.host = self._start_host()
-                    self.host.join_scheduler(address, self.client.security)
-                self._start_executors(config, kernel, scheduler, are_local=True)
-            self._register_plugins(is_ours=is_ours)
-            self._closers.append(self._keep_order())
-            self._start_executors(config, kernel, scheduler, are_local=False)
-            if existing is not None:
-                self._closers.append(self._leave_scheduler)
-        except BaseException:
-            self.close()
-            raise
+            self._check_versions()
+            address = str(self.client.scheduler.address)
+            scheduler = _Scheduler(address, self.client.security, [address])
+            if any(isinstance(e, LocalExecutor) for e in config.executors):
+                self.host = self._start_host()
+                self.host.join_scheduler(address, self.client.security)
+            self._start_executors(config, kernel, scheduler, are_local=True)
+        self._register_plugins(is_ours=is_ours)
+        self._closers.append(self._keep_order())
+        self._start_executors(config, kernel, scheduler, are_local=False)
+        if self._existing is not None:
+            self._closers.append(self._leave_scheduler)
 
     def _start_executors(
         self, config: Config, kernel: KernelSide, scheduler: _Scheduler, *, are_local: bool
@@ -130,7 +133,7 @@ class OpenSession:
         is the client's account of its vain attempts.
         """
         self._is_lost = is_lost
-        with contextlib.ExitStack() as quiet:
+        with signals_deferred(), contextlib.ExitStack() as quiet:
             quiet.enter_context(_at_least("distributed.batched", logging.WARNING))
             if is_lost:
                 quiet.enter_context(_at_least("distributed.client", logging.CRITICAL))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -316,39 +318,76 @@ def test_futures_of_the_parent_that_have_ended_are_there_in_a_forked_child(
 
 
 SUBMITTING_A_JOB = """
-import signal, sys
+import atexit, sys, time
+from pathlib import Path
 import daskflow
 from daskflow import BlockExecutor, Config
 from jobqueue_sites import SlurmProvider
 
 executor = BlockExecutor(provider=SlurmProvider(), host="127.0.0.1")
 daskflow.load(Config(executors=[executor], dashboard=False))
-if sys.argv[1] == "runs":
-    signal.pause()
+then, submitting, ready = sys.argv[1:]
+Path(submitting).read_text()  # the job is on its way
+if then == "runs":
+    Path(ready).write_text("runs")
+    while True:  # a signal that came just before signal.pause() would not end that
+        time.sleep(0.05)
+atexit.register(Path(ready).write_text, "ends")  # just before the kernel is closed
 """
 
 
-@pytest.mark.parametrize("script", ["runs", "ends"])
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Let sbatch and scancel be these bash scripts."""
+
+    def make(sbatch: str, scancel: str) -> None:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        for name, text in (("sbatch", sbatch), ("scancel", scancel)):
+            (folder / name).write_text(f"#!/bin/bash\n{text}\n")
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    return make
+
+
+@pytest.mark.parametrize("then", ["runs", "ends"])
 def test_ctrl_c_while_a_job_is_submitted_cancels_the_job(
     scripts: Any,
     fifo: Callable[[str], str],
+    slurm: Callable[[str, str], None],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    script: str,
+    then: str,
 ) -> None:
-    asked, cancelled = fifo("asked"), tmp_path / "cancelled"
-    for name, text in (
-        ("sbatch", f"echo $PPID > {asked}; sleep 1; echo 4711"),
-        ("scancel", f"echo $* > {cancelled}"),
-    ):
-        command = tmp_path / "bin" / name
-        command.parent.mkdir(exist_ok=True)
-        command.write_text(f"#!/bin/bash\n{text}\n")
-        command.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    process = scripts.start(SUBMITTING_A_JOB, script)
-    Path(asked).read_text()
+    submitting, ready, cancelled = fifo("submitting"), fifo("ready"), tmp_path / "cancelled"
+    slurm(f"echo now > {submitting}; sleep 1; echo 4711", f"echo $* > {cancelled}")
+    process = scripts.start(SUBMITTING_A_JOB, then, submitting, ready)
+    assert Path(ready).read_text() == then
     os.killpg(process.pid, signal.SIGINT)
     _out, err = process.communicate(timeout=60)
     assert err.rstrip(": \n").endswith("KeyboardInterrupt")
+    assert cancelled.exists(), err
     assert "4711" in cancelled.read_text()
+
+
+def test_a_second_ctrl_c_leaves_jobs_to_the_guard_when_the_batch_system_hangs(
+    scripts: Any, fifo: Callable[[str], str], slurm: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    submitting, ready, cancelling = fifo("submitting"), fifo("ready"), fifo("cancelling")
+    hangs, by_guard = fifo("hangs"), fifo("by_guard")
+    slurm(
+        f"echo now > {submitting}; echo 4711",
+        f"if mkdir {tmp_path / 'first'}; then echo now > {cancelling}; cat {hangs}\n"
+        f"else echo $* > {by_guard}; fi",
+    )
+    process = scripts.start(SUBMITTING_A_JOB, "ends", submitting, ready)
+    assert Path(ready).read_text() == "ends"
+    assert Path(cancelling).read_text() == "now\n"
+    for _ in range(50):  # before the command's own time limit
+        os.killpg(process.pid, signal.SIGINT)  # two that come at once may count as one
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+            break
+    assert "KeyboardInterrupt" in process.communicate()[1]
+    assert Path(by_guard).read_text() == "4711\n"
+    Path(hangs).write_text("no more")
