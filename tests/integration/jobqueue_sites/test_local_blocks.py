@@ -53,7 +53,7 @@ def test_a_block_is_a_dask_cluster(tmp_path: Path) -> None:
         assert names == {"blocks-0-0-0", "blocks-0-0-1"}
         assert cluster.observed == names
         until(lambda: cluster.plan == cluster.requested == names)  # its agent says how many
-        assert "is up" in cluster.explain()
+        until(lambda: "is up" in cluster.explain())
         assert "block 0" in cluster._repr_html_()
         assert client.scheduler.address.startswith("tls://127.0.0.1:")
 
