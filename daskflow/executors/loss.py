@@ -11,6 +11,8 @@ batches it does so only where nothing better is known:
 - Of a batch that was running, the board of the dead worker (`daskflow.worker.board`) names the member. The
   batch answers "not run", "interrupted" for that one: the kernel sends it alone, and the others without it.
 - A batch that had not begun has nothing to do with the death, which is not counted against it.
+- Where there is no board, Dask runs the batch again, and gives up after a second death: the kernel finds
+  out which call it is.
 
 What collections are built on is Dask's to run again, as it would do with any task: they wait for a value,
 not for an answer of the kernel.
@@ -91,6 +93,8 @@ class LossGuard(SchedulerPlugin):
         is_killer_known = member is not None and member != board.NOTHING
         if is_reported or is_killer_known:
             self._lose(state, member if is_killer_known else None)
+        elif state.suspicious:
+            state.suspicious = max(state.suspicious, self._scheduler.allowed_failures)
 
     def _lose(self, state: Any, killer: int | None) -> None:
         """Let a task answer that its members were not run, for which it takes no values."""

@@ -244,8 +244,7 @@ class Collector:
         elif isinstance(entry, NotRun) and self._dispatcher.is_exposed(call):
             self._dispatcher.watch_exposed(call)
         elif kind is Blocked and self._is_blocked_for_ever(call):
-            why = "a value that it takes was lost with a worker, and was not made again"
-            settlements.append((call, State.FAILED, WorkerLost(call.app.name, why)))
+            settlements.append((call, State.FAILED, _lost_argument(call)))
         elif kind is Blocked or kind is NotRun:
             self._dispatcher.again([call])
         elif kind is Interrupted:
@@ -306,9 +305,7 @@ class Collector:
         with self._dispatcher.lock:
             self._dispatcher.ended(batch)
             calls = [c for c in batch.calls if c.batch is batch and not c.is_final]
-            killed = (
-                getattr(error, "task", None) if type(error).__name__ == "KilledWorker" else None
-            )
+            killed = _killer(error)
             if killed == batch.key:
                 logger.warning(
                     "one of %d calls of task %s killed its workers: they are run isolated",
@@ -322,10 +319,14 @@ class Collector:
                 if foreign is not None:
                     failure = DependencyError(key_of(call), str(foreign), error)
                     settlements.append((call, State.DEP_FAILED, failure))
-                elif killed is not None or any(p.state is not State.DONE for p in call.parents):
+                elif any(parent.state is not State.DONE for parent in call.parents):
                     self._dispatcher.again([call])
-                else:
+                elif killed is None:
                     settlements.append((call, State.FAILED, error))
+                elif _takes_what_is_lost(call) or self._is_blocked_for_ever(call):
+                    settlements.append((call, State.FAILED, _lost_argument(call)))
+                else:
+                    self._dispatcher.again([call])
         batch.future = None
 
     def _end_of_exposed(self, call: Call, future: Any) -> list[Settlement]:
@@ -335,8 +336,14 @@ class Collector:
         self._dispatcher.stop_awaiting(call)
         if future.status == "finished":
             return [(call, State.DONE, Home(self._client.gather(future)))]
-        if future.status == "error":
-            return [(call, State.FAILED, future.exception())]
+        error = future.exception() if future.status == "error" else None
+        killed = _killer(error)
+        if killed is not None:  # Dask has given up, the kernel has not
+            self._dispatcher.forget_exposed(call)
+        elif error is not None:
+            return [(call, State.FAILED, error)]
+        if killed == key_of(call):
+            return self._after_deaths([call], 2)
         self._dispatcher.again([call])
         return []
 
@@ -348,6 +355,22 @@ def _of_cancelled(call: Call) -> object:
         return NotRun()
     error = CancelledError(f"the argument {foreign} was cancelled")
     return DependencyError(key_of(call), str(foreign), error)
+
+
+def _killer(error: BaseException | None) -> object | None:
+    """Return the key of the task that Dask has given up because its workers died; else None."""
+    return getattr(error, "task", None) if type(error).__name__ == "KilledWorker" else None
+
+
+def _takes_what_is_lost(call: Call) -> bool:
+    """Tell whether a large value that a call takes was lost, and Dask has given up to make it again."""
+    sources = (parent.source.batch for parent in call.parents)
+    return any(isinstance(kept, Kept) and kept.future.status == "error" for kept in sources)
+
+
+def _lost_argument(call: Call) -> WorkerLost:
+    why = "a value that it takes was lost with a worker, and was not made again"
+    return WorkerLost(call.app.name, why)
 
 
 def _failed_foreigner(call: Call) -> object | None:

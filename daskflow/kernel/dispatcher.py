@@ -429,6 +429,10 @@ class Dispatcher:
         """Note that what an awaiting call waited for has come."""
         self._waiting.came(call)
 
+    def forget_exposed(self, call: Call) -> None:
+        """Note that an exposed call's own Dask key has come to nothing."""
+        self._exposed.forget(call)
+
     def is_exposed(self, call: Call) -> bool:
         """Whether the call has a Dask key of its own, which may run it."""
         return call in self._exposed

@@ -46,6 +46,10 @@ class Exposed:
         """Report an exposed call once its own key has ended."""
         self._completions.watch([(self._known[call][1], call)])
 
+    def forget(self, call: Call) -> None:
+        """Let a call have no key of its own any more."""
+        self._known.pop(call, None)
+
     def expose(self, calls: Iterable[Call]) -> None:
         """Expose those of `calls` that are on the scheduler for good, or keep their value there."""
         wanted = [

@@ -224,7 +224,6 @@ def _start_scheduler(host: HostProcess, config: Config) -> _Scheduler:
             security=security,
             dashboard=_DASHBOARD_PORT if config.dashboard else False,
             dask_config={
-                "distributed.scheduler.allowed-failures": 1,
                 "distributed.worker.daemon": False,
                 # All is on this machine; a worker that died is not waited for half a minute.
                 "distributed.comm.timeouts.connect": "5s",

@@ -22,12 +22,18 @@ def fetched(client: Any, call: Call, *, may_connect: bool) -> Any:
     WorkerLost
         It was lost with its worker.
     """
-    value = _fetched(client, call, may_connect or None)
+    lost = WorkerLost(
+        call.app.name,
+        f"the value of call {key_of(call)} was large, stayed on a worker, and was lost with it",
+    )
+    try:
+        value = _fetched(client, call, may_connect or None)
+    except Exception as error:
+        if type(error).__name__ != "KilledWorker":
+            raise
+        raise lost from error
     if isinstance(value, Outcome):
-        raise WorkerLost(
-            call.app.name,
-            f"the value of call {key_of(call)} was large, stayed on a worker, and was lost with it",
-        )
+        raise lost
     return value
 
 

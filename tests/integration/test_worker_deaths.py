@@ -191,6 +191,37 @@ def test_what_came_before_a_call_whose_worker_died_is_not_run_again(tmp_path: Pa
         assert runs == {str(x): 1 + (x == 5) for x in range(8)}
 
 
+@pytest.mark.usefixtures("two_workers")
+@pytest.mark.parametrize("deaths", [2, 99])
+def test_a_large_value_is_lost_only_if_worker_after_worker_dies_of_making_it_again(
+    deaths: int, tmp_path: Path
+) -> None:
+    runs, size = tmp_path / "runs", 4_000_000
+
+    @python_app
+    def large() -> bytes:
+        with runs.open("a") as file:
+            print(os.getpid(), file=file)
+        if 1 < len(runs.read_text().split()) <= 1 + deaths:
+            os.kill(os.getpid(), signal.SIGKILL)
+            threading.Event().wait()
+        return bytes(size)
+
+    value = large()
+    assert value.exception() is None
+    os.kill(int(runs.read_text()), signal.SIGKILL)
+    taker = python_app(len)(value)
+    if deaths == 2:
+        assert taker.result() == size
+        assert value.result() == bytes(size)
+    else:
+        with pytest.raises(WorkerLost, match="a value that it takes was lost with a worker"):
+            taker.result()
+        with pytest.raises(WorkerLost, match="was large, stayed on a worker, and was lost"):
+            value.result()
+    assert len(runs.read_text().split()) == (4 if deaths == 2 else 5)
+
+
 def test_boards_are_where_only_their_owner_can_read_them_and_go_with_the_kernel(
     tmp_path: Path,
 ) -> None:
