@@ -7,7 +7,7 @@ batches it does so only where nothing better is known:
   values are at home already, and whoever needs them is sent again by the kernel, with the values that it
   has. Likewise a batch whose worker died after it had told of some members (`daskflow.worker.handback`).
 - A LargeBox that is lost is made again by running its batch, and those that it needs, as a whole: its
-  values are nowhere else.
+  values are nowhere else. So is a Box of which one was made that is still there, and may be lost one day.
 - Of a batch that was running, the board of the dead worker (`daskflow.worker.board`) names the member. The
   batch answers "not run", "interrupted" for that one: the kernel sends it alone, and the others without it.
 - A batch that had not begun has nothing to do with the death, which is not counted against it.
@@ -136,13 +136,15 @@ def _function(state: Any) -> Any:
 def _needs_values(state: Any) -> bool:
     """Tell whether something after a batch could do nothing with the answer that it was not run.
 
-    So it is if a call there was exposed for a graph that is not ours, or if large values are made again.
+    So it is if a call there was exposed for a graph that is not ours, if large values are made again, or if
+    there are some that may have to be.
     """
     stack, seen = [state], {state}
     while stack:
         for dependent in stack.pop().dependents:
             func = _function(dependent)
-            if func is expose or (func is run_batch_again and dependent.state in _TO_BE_RUN):
+            is_made_again = func is run_batch_again and dependent.state in _TO_BE_RUN
+            if func is expose or is_made_again or (dependent.type or "").endswith("LargeBox"):
                 return True
             if func in (run_batch, run_batch_again) and dependent not in seen:
                 seen.add(dependent)

@@ -25,6 +25,8 @@ from jobqueue_sites.deferring import signals_deferred
 logger = logging.getLogger("daskflow.kernel")
 _DASHBOARD_PORT = 8787
 _LEAVE_TIMEOUT_S = 10
+_CONNECT_TIMEOUT_S = 5
+"""To a worker on this machine: one that has died is not waited for half a minute."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,8 +227,7 @@ def _start_scheduler(host: HostProcess, config: Config) -> _Scheduler:
             dashboard=_DASHBOARD_PORT if config.dashboard else False,
             dask_config={
                 "distributed.worker.daemon": False,
-                # All is on this machine; a worker that died is not waited for half a minute.
-                "distributed.comm.timeouts.connect": "5s",
+                "distributed.comm.timeouts.connect": f"{_CONNECT_TIMEOUT_S}s",
             },
         )
     )
@@ -242,7 +243,10 @@ def _own_client(scheduler: _Scheduler) -> Any:
 
     # It would keep the last thousand graphs that it sent, each with the memory around it.
     with dask.config.set({"distributed.admin.low-level-log-length": 0}):
-        return Client(scheduler.address, security=scheduler.security, timeout="30s")
+        client = Client(scheduler.address, security=scheduler.security, timeout="30s")
+    if "127.0.0.1" in scheduler.address:
+        client.rpc.timeout = _CONNECT_TIMEOUT_S
+    return client
 
 
 def _warn_of_stranger(event: tuple[float, str]) -> None:

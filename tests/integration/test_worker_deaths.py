@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from distributed import get_worker
@@ -17,6 +18,7 @@ from distributed import get_worker
 import daskflow
 from daskflow import Config, DataFlowKernel, LocalExecutor, WorkerLost, python_app
 from daskflow.worker.board import FOLDER
+from tests.integration.jobqueue_sites.machine import until
 
 
 class Log:
@@ -220,6 +222,58 @@ def test_a_large_value_is_lost_only_if_worker_after_worker_dies_of_making_it_aga
         with pytest.raises(WorkerLost, match="was large, stayed on a worker, and was lost"):
             value.result()
     assert len(runs.read_text().split()) == (4 if deaths == 2 else 5)
+
+
+def test_what_a_large_value_was_made_from_is_kept_for_it(tmp_path: Path) -> None:
+    """Its worker is lost first, then the large value's; a third call, held up, still needs it."""
+    gate = str(tmp_path / "gate")
+    os.mkfifo(gate)
+
+    @python_app(batch=False, executors=["a"])
+    def small() -> int:
+        return 7
+
+    @python_app(batch=False, executors=["b"])
+    def large(x: int) -> bytes:
+        return bytes([x]) * 4_000_000
+
+    @python_app(batch=False, executors=["c"])
+    def held() -> int:
+        with Path(gate).open("rb"):
+            return 1
+
+    @python_app(batch=False, executors=["c"])
+    def total(*numbers: int) -> int:
+        return sum(numbers)
+
+    executors = [LocalExecutor(label=label, workers=1) for label in "abc"]
+    config = Config(executors=executors, run_dir=str(tmp_path / "runinfo"), dashboard=False)
+    with daskflow.load(config) as kernel:
+        first, last = small(), held()
+        value, both = large(first), total(first, last)
+        daskflow.submit(value, both)
+        assert value.exception() is None
+        client = kernel.client
+        names = {w["name"]: a for a, w in client.scheduler_info()["workers"].items()}
+        pids = client.run(os.getpid)
+
+        (key,) = (key for key in client.who_has() if str(key).startswith("small-"))
+
+        def where() -> set[str]:
+            return set(client.who_has()[key])
+
+        def drop(dask_scheduler: Any) -> None:  # as Dask does with one of two copies when it looks
+            dask_scheduler.request_remove_replicas(names["b-0"], [key], stimulus_id="test")
+
+        until(lambda: len(where()) == 2)
+        client.run_on_scheduler(drop)
+        until(lambda: where() == {names["a-0"]})
+        os.kill(pids[names["a-0"]], signal.SIGKILL)
+        until(lambda: names["a-0"] not in where())
+        os.kill(pids[names["b-0"]], signal.SIGKILL)
+        assert value.result() == bytes([7]) * 4_000_000
+        Path(gate).write_bytes(b"")
+        assert both.result() == 8
 
 
 def test_boards_are_where_only_their_owner_can_read_them_and_go_with_the_kernel(
