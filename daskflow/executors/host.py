@@ -36,7 +36,7 @@ from daskflow.worker import board
 START_TIMEOUT_S = 60.0
 """A first import of distributed from a busy network file system takes half of that."""
 _STOP_TIMEOUT_S = 8.0
-SILENCE_TIMEOUT_S = 1.0
+_SILENCE_TIMEOUT_S = 5.0
 _CHILD = (
     "import sys; sys.path[:] = sys.argv[2:]; "
     "from daskflow.executors.hosting import main; main(int(sys.argv[1]))"
@@ -139,7 +139,7 @@ class HostProcess:
         """Let the scheduler say nothing of the end that is near: lost workers are no news then."""
         if not self._is_mute:
             with contextlib.suppress(SchedulerLost):
-                self._ask("silence", None, timeout_s=SILENCE_TIMEOUT_S)
+                self._ask("silence", None, timeout_s=_SILENCE_TIMEOUT_S)
 
     def watch(self, on_lost: Callable[[str], object]) -> None:
         """Call ``on_lost(how)`` if the host ends before `stop`."""

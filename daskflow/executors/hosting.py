@@ -22,7 +22,7 @@ import warnings
 from multiprocessing import forkserver
 from typing import IO, Any
 
-from daskflow.executors.host import SILENCE_TIMEOUT_S, SchedulerSettings, WorkerSettings
+from daskflow.executors.host import SchedulerSettings, WorkerSettings
 from daskflow.worker import board
 
 logger = logging.getLogger("daskflow.executors")
@@ -31,6 +31,7 @@ _DASHBOARD_DELAY_S = 1.0
 _MOST_DASHBOARD_DELAYS = 5
 _MOST_START_TRIES = 3
 _DIED_AT_START = "Nanny failed to start worker process"
+_SILENCE_TIMEOUT_S = 0.5
 _PRELOADED = [
     "distributed",
     "daskflow.worker.batch",
@@ -194,7 +195,7 @@ class _Host:
         self._is_silent = True
         told = [asyncio.ensure_future(self._silence_worker(nanny)) for nanny in self._nannies]
         if told:
-            await asyncio.wait(told, timeout=SILENCE_TIMEOUT_S / 2)
+            await asyncio.wait(told, timeout=_SILENCE_TIMEOUT_S)
 
     async def _silence_worker(self, nanny: Any) -> None:
         from distributed.core import rpc  # only in the host

@@ -70,7 +70,8 @@ def load(config: Any = None, *, replace: bool = False) -> DataFlowKernel:
             process.kernel = kernel
             if not _exit_hook_is_set:
                 _exit_hook_is_set = True
-                atexit.register(_at_exit)
+                for _ in range(2):  # should a Ctrl-C come before the first has begun to close
+                    atexit.register(_at_exit)
         except BaseException:  # a Ctrl-C: nobody else could close it
             kernel.close()
             raise

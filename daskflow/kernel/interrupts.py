@@ -20,7 +20,7 @@ from daskflow.worker.running import interrupt, interrupt_all
 
 logger = logging.getLogger("daskflow.kernel")
 _MOST_TRIES = 5
-_END_TIMEOUT_S = 3.0
+_END_TIMEOUT_S = 10.0
 
 
 class Interrupts:

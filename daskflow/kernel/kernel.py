@@ -340,7 +340,11 @@ class DataFlowKernel:
             kind = KeyboardInterrupt
             raise
         finally:
-            cancelled = self.close()
+            try:
+                cancelled = self.close()
+            except BaseException:  # a Ctrl-C, perhaps before it had begun
+                self.close()
+                raise
             if cancelled:
                 why = "an exception left" if kind is not None else "exit_mode='cancel' ended"
                 warn_of_calls_never_run(cancelled, f"{why} the with block, so they were cancelled")
