@@ -7,6 +7,7 @@ show them.
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from daskflow.worker.running import Guard
 TAIL_BYTES = 4096
 TAIL_LINES = 20
 _DRAIN_S = 0.5
+_MOST_DRAINS = 10
 
 
 def run_command(
@@ -125,8 +127,18 @@ class _Pump:
 
     def tail(self) -> str:
         # A background process of the command may hold the pipe open for ever: do not wait for it.
-        self._thread.join(_DRAIN_S)
+        for _ in range(_MOST_DRAINS):
+            self._thread.join(_DRAIN_S)
+            if not self._thread.is_alive() or not self._has_more():
+                break
         return last_lines(self._kept)
+
+    def _has_more(self) -> bool:
+        """Tell whether something was written that has not been read: this process may be very busy."""
+        try:
+            return bool(select.select([self._source], [], [], 0)[0])
+        except (OSError, ValueError):  # closed: all was read
+            return False
 
 
 def _file_tail(stream: IO[Any] | None, start: int) -> str:

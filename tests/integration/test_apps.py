@@ -88,6 +88,7 @@ def test_an_annotation_names_the_worker(kernel: Any) -> None:
 
         return str(get_worker().name)
 
+    kernel.client.wait_for_workers(2)  # Dask takes a name that it does not know for a host's
     for name in ("local-0", "local-1"):
         with dask.annotate(workers=[name]):
             futures = [worker() for _ in range(5)]

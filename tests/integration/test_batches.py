@@ -160,9 +160,9 @@ def test_what_was_reported_finished_is_not_run_again_when_its_worker_dies(
     daskflow.submit(total)
     assert daskflow.gather(first) == list(range(40))
     workers = batching.client.run(os.getpid).values()
+    Path(fifo).unlink()  # the second time it is not there
     for worker_pid in workers:
         os.kill(worker_pid, signal.SIGKILL)
-    Path(fifo).unlink()
     assert total.result() == sum(range(40))
     assert {(tmp_path / str(i)).stat().st_size for i in range(40)} == {1}
 
@@ -188,8 +188,9 @@ def test_what_a_long_batch_reported_is_not_run_again_when_its_worker_dies(
     futures = [notes_and_one_blocks(x, str(tmp_path)) for x in range(40)]
     others = [f for x, f in enumerate(futures) if x != 5]
     daskflow.gather(others)
-    for worker_pid in batching.client.run(os.getpid).values():
+    workers = batching.client.run(os.getpid).values()
+    Path(fifo).unlink()  # the second time it is not there
+    for worker_pid in workers:
         os.kill(worker_pid, signal.SIGKILL)
-    Path(fifo).unlink()
     assert futures[5].result() == 5
     assert {(tmp_path / str(x)).stat().st_size for x in range(40) if x != 5} == {1}

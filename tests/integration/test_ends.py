@@ -56,7 +56,7 @@ def test_a_call_that_waits_for_a_plain_future_counts_as_unfinished() -> None:
 def test_a_cancelled_dask_future_as_argument_ends_the_call(
     kernel: daskflow.DataFlowKernel,
 ) -> None:
-    never = kernel.client.submit(int, 1, workers=["nobody"], key="never-runs")
+    never = kernel.client.submit(int, 1, resources={"nobody": 1}, key="never-runs")
     future = plus_one(never)
     daskflow.submit()
     kernel.client.cancel([never])

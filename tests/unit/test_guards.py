@@ -25,7 +25,7 @@ def test_an_interruption_while_a_process_is_started_ends_the_process(reason: Rea
             return process  # nothing was raised before it is known
 
         process = guard.start(start)
-        assert process.wait(10) == -signal.SIGTERM
+        assert process.wait(60) == -signal.SIGTERM
     assert guard.reason is reason
 
 
@@ -33,7 +33,7 @@ def test_an_interruption_after_that_ends_the_process() -> None:
     with Guard("interrupted-while-running") as guard:
         process = guard.start(sleeping)
         assert guard.stop(Reason.CANCELLED)
-        assert process.wait(10) == -signal.SIGTERM
+        assert process.wait(60) == -signal.SIGTERM
 
 
 def test_after_an_interruption_no_process_is_started(tmp_path: Path) -> None:
