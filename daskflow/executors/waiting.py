@@ -24,6 +24,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from daskflow.executors.news import GIVEN_UP_TOPIC
 
 _LOOK_EVERY_S = 0.05
+_ASK_AGAIN_S = 1.0
 
 
 class Mover(SchedulerPlugin):
@@ -37,7 +38,7 @@ class Mover(SchedulerPlugin):
         """Remember the scheduler."""
         self._scheduler = scheduler
         self._next_look: asyncio.TimerHandle | None = None
-        # Where each batch is since when, at busy workers; for ever once it was asked to move.
+        # Where each batch is since when, at busy workers; later than now once it was asked to move.
         self._since_s: dict[tuple[str, str], float] = {}
         self._given_up: dict[str, int] = {}
 
@@ -97,7 +98,7 @@ class Mover(SchedulerPlugin):
         where = task.key, victim.address
         if now_s - self._since_s[where] < max(cost_s, _LOOK_EVERY_S):
             return
-        self._since_s[where] = float("inf")
+        self._since_s[where] = now_s + _ASK_AGAIN_S
         stealing.move_task_request(task, victim, thief)
         idle[thief] -= 1
         if not idle[thief]:
