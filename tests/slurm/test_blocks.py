@@ -47,7 +47,9 @@ def test_each_worker_has_its_own_gpu_and_core(tmp_path: Path, launcher: str) -> 
     if launcher != "srun":
         need(f"mpiexec.{launcher}")
     provider = {"worker_init": MPI_AS_ROOT}
-    with load(config(tmp_path, gpu_executor(launcher=LAUNCHERS[launcher], provider=provider))):
+    executor = gpu_executor(launcher=LAUNCHERS[launcher], provider=provider)
+    with load(config(tmp_path, executor)) as kernel:
+        kernel.client.wait_for_workers(4, timeout=60)
         places = {future.result() for future in [where(n) for n in range(24)]}
     workers = defaultdict(set)
     for node, _block, slot, gpu, cores in places:
@@ -61,7 +63,8 @@ def test_a_worker_may_have_several_gpus(tmp_path: Path) -> None:
     executor = gpu_executor(
         available_accelerators=["0,1", "2,3"], provider={"gpus_per_node": 4, "nodes_per_block": 1}
     )
-    with load(config(tmp_path, executor)):
+    with load(config(tmp_path, executor)) as kernel:
+        kernel.client.wait_for_workers(2, timeout=60)
         places = {future.result()[2:4] for future in [where(n) for n in range(12)]}
     assert places == {("0", "0,1"), ("1", "2,3")}
 

@@ -107,7 +107,8 @@ def test_every_setting_reaches_slurm(batch: Batch) -> None:
         mem_per_node=1.5,
         gpus_per_node=2,
         walltime="00:10:30",
-        scheduler_options="#SBATCH --comment='a b'\n--nice=5",
+        # What is asked for is shown until the job begins.
+        scheduler_options="#SBATCH --comment='a b'\n--nice=5\n--begin=now+1hour",
         launcher=SrunLauncher(),
     )
     shown = run("scontrol", "show", "job", "--oneliner", job_id)
