@@ -19,7 +19,7 @@ def run(command: Command[T]) -> T:
     return asyncio.run(run_command(command, timeout_s=30))
 
 
-def until(is_so: Callable[[], T], within_s: float = 20) -> T:
+def until(is_so: Callable[[], T], within_s: float = 60) -> T:
     end_s = time.monotonic() + within_s
     while not (found := is_so()):
         assert time.monotonic() < end_s, "it did not come to that"

@@ -45,13 +45,18 @@ def report(cluster: Any, block: str = "blocks-0", node: int = 0) -> Report:
     return Report.read(report_path(cluster.folder, block, node))
 
 
+def nodes_told(client: Client) -> set[int]:
+    """The nodes whose agents have told the scheduler that they are up."""
+    return {event["node"] for _, event in client.get_events("jobqueue-sites")}
+
+
 def test_a_block_is_a_dask_cluster(tmp_path: Path) -> None:
     with LocalBlocks(**settings(tmp_path, max_blocks=2)) as cluster, Client(cluster) as client:
         assert client.submit(sum, [1, 2]).result(timeout=60) == 3
         client.wait_for_workers(2, timeout=60)
         names = {worker["name"] for worker in client.scheduler_info()["workers"].values()}
         assert names == {"blocks-0-0-0", "blocks-0-0-1"}
-        assert cluster.observed == names
+        until(lambda: cluster.observed == names)
         until(lambda: cluster.plan == cluster.requested == names)  # its agent says how many
         until(lambda: "is up" in cluster.explain())
         assert "block 0" in cluster._repr_html_()
@@ -75,10 +80,10 @@ def test_several_nodes_of_a_block_run_on_one_machine(tmp_path: Path) -> None:
         client.wait_for_workers(4, timeout=60)
         places = set(client.run(place).values())
         assert places == {("0", "0"), ("0", "1"), ("1", "0"), ("1", "1")}
+        until(lambda: nodes_told(client) == {0, 1})
         reports = [report(cluster, node=node) for node in range(2)]
         assert [report.phase for report in reports] == [Phase.UP, Phase.UP]
         events = client.get_events("jobqueue-sites")
-        assert {event["node"] for _, event in events} == {0, 1}
         assert all(len(event["plan"]["workers"]) == 2 for _, event in events)
 
 
@@ -99,8 +104,8 @@ def test_it_works_in_an_event_loop(tmp_path: Path) -> None:
 def test_a_worker_that_dies_comes_back_under_its_name(tmp_path: Path) -> None:
     with LocalBlocks(**settings(tmp_path)) as cluster, Client(cluster) as client:
         client.wait_for_workers(2, timeout=60)
+        until(lambda: report(cluster).phase is Phase.UP)  # its nannies know that they have started
         before = client.run(os.getpid)
-        names = set(cluster.observed)
         victim = next(iter(before.values()))
         os.kill(victim, signal.SIGKILL)
 
@@ -109,7 +114,7 @@ def test_a_worker_that_dies_comes_back_under_its_name(tmp_path: Path) -> None:
 
         while victim in (found := pids()) or len(found) < 2:
             client.wait_for_workers(2, timeout=60)
-        assert set(cluster.observed) == names
+        until(lambda: cluster.observed == {"blocks-0-0-0", "blocks-0-0-1"})
         assert len(cluster.blocks) == 1
 
 

@@ -55,7 +55,7 @@ def test_a_script_that_a_signal_ends_has_its_number(machine: Machine) -> None:
 def test_submitting_does_not_wait_for_the_job(machine: Machine) -> None:
     begun_s = time.monotonic()
     job_id = machine.submit("sleep 100")
-    assert time.monotonic() - begun_s < 5
+    assert time.monotonic() - begun_s < 60
     assert machine.status(job_id).state is JobState.RUNNING
 
 
@@ -73,7 +73,9 @@ def test_one_of_several_agents_that_fails_leaves_the_others_and_is_told(machine:
 
 
 def test_two_jobs_of_one_script_are_two(machine: Machine) -> None:
-    first = machine.submit("sleep 100")
+    begun = machine.folder / "begun"
+    first = machine.submit(f"touch {begun}; sleep 100")
+    until(begun.exists)  # it has read the script
     second = machine.submit("exit 0")
     assert machine.end(second).state is JobState.COMPLETED
     assert machine.status(first).state is JobState.RUNNING
@@ -133,10 +135,10 @@ def test_a_job_that_does_not_end_is_killed(machine: Machine) -> None:
 
 
 def test_a_walltime_ends_the_job(machine: Machine) -> None:
-    job_id = machine.submit('trap "echo late; exit 0" TERM; sleep 100 & wait', walltime="00:01")
+    job_id = machine.submit('trap "echo late; exit 0" TERM; sleep 100 & wait', walltime="00:05")
     ended = machine.end(job_id)
     assert ended.state is JobState.TIMEOUT
-    assert "walltime of 1 s" in ended.reason
+    assert "walltime of 5 s" in ended.reason
     assert machine.out == "late\n"
 
 
