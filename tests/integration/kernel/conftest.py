@@ -113,7 +113,7 @@ def scripts(tmp_path: Path) -> Iterator[Scripts]:
 def ended() -> Callable[..., bool]:
     """Wait until processes have ended; False if one of them has not within a time limit."""
 
-    def wait(pids: list[int], timeout_s: float = 20) -> bool:
+    def wait(pids: list[int], timeout_s: float = 60) -> bool:
         processes = []
         for pid in pids:
             try:

@@ -17,6 +17,7 @@ import pytest
 
 import daskflow
 from daskflow import AppTimeout, DependencyError, bash_app, join_app, python_app
+from tests.integration.jobqueue_sites.machine import until
 
 pytestmark = pytest.mark.usefixtures("kernel")
 Fifo = Callable[[str], str]
@@ -115,7 +116,7 @@ def test_a_queued_call_that_is_cancelled_never_runs(fifo: Fifo, ran: str) -> Non
     busy, _ = occupy(fifo)
     queued = [leaves_a_mark.options(batch=False)(ran + str(i)) for i in range(3)]
     daskflow.submit()
-    assert queued[1].running()
+    until(queued[1].running)
     assert queued[1].cancel()
     for each in busy:
         assert each.cancel()
@@ -132,7 +133,7 @@ def test_running_python_code_is_interrupted_and_its_worker_goes_on(fifo: Fifo, a
     pid = int(Path(started).read_text())
     assert future.cancel()
     with pytest.raises(CancelledError):
-        future.result(timeout=5)
+        future.result(timeout=60)
     worker = psutil.Process(pid)
     assert daskflow.gather([square(x) for x in range(50)]) == [x * x for x in range(50)]
     assert worker.is_running()
@@ -142,14 +143,14 @@ def test_code_in_c_is_interrupted_when_it_returns_but_the_future_is_cancelled_at
     fifo: Fifo,
 ) -> None:
     started = fifo("started")
-    future = blocks_in_c(started, 1.0)
+    future = blocks_in_c(started, 5.0)
     daskflow.submit()
     Path(started).read_text()
     asked_at = time.monotonic()
     assert future.cancel()
     with pytest.raises(CancelledError):
         future.result()
-    assert time.monotonic() - asked_at < 0.9
+    assert time.monotonic() - asked_at < 4.5
     assert daskflow.gather([square(x) for x in range(20)]) == [x * x for x in range(20)]
 
 
@@ -164,8 +165,8 @@ def test_a_running_command_is_ended_with_all_its_children(
     assert len(pids) == 3
     assert future.cancel()
     with pytest.raises(CancelledError):
-        future.result(timeout=1)
-    assert ended(pids, 10)
+        future.result(timeout=60)
+    assert ended(pids)
 
 
 def test_a_running_isolated_call_is_ended_at_once_even_in_c(
@@ -176,9 +177,9 @@ def test_a_running_isolated_call_is_ended_at_once_even_in_c(
     daskflow.submit()
     pid = int(Path(started).read_text())
     assert future.cancel()
-    assert ended([pid], 10)
+    assert ended([pid])
     with pytest.raises(CancelledError):
-        future.result(timeout=1)
+        future.result(timeout=60)
 
 
 def test_a_cancelled_join_takes_its_inner_calls_with_it(
@@ -196,7 +197,7 @@ def test_a_cancelled_join_takes_its_inner_calls_with_it(
     assert future.running()
     assert future.cancel()
     assert future.cancelled()
-    assert ended(pids, 10)
+    assert ended(pids)
 
 
 @pytest.mark.parametrize("when", ["recorded", "running"])
@@ -210,7 +211,7 @@ def test_what_needs_a_cancelled_call_fails_with_dependency_error(fifo: Fifo, whe
         daskflow.submit()
         Path(started).read_text()
     assert future.cancel()
-    error = far_below.exception(timeout=20)
+    error = far_below.exception(timeout=60)
     assert isinstance(error, DependencyError)
     assert isinstance(error.__cause__, CancelledError)
     assert error.path == (below.key, future.key)
@@ -242,9 +243,9 @@ def test_waiting_ends_when_another_thread_cancels(fifo: Fifo) -> None:
     waiting.start()
     Path(started).read_text()
     assert future.cancel()
-    waiting.join(10)
+    waiting.join(60)
     assert len(seen) == 1
-    assert wait([future], timeout=1).done == {future}
+    assert wait([future], timeout=60).done == {future}
 
     async def awaits() -> None:
         await future
@@ -286,7 +287,7 @@ def loops() -> None:
         pass
 
 
-@python_app(walltime_s=0.3)
+@python_app(walltime_s=1)
 def sleeps_in_c(seconds: float) -> str:
     time.sleep(seconds)
     return "slept"
@@ -306,7 +307,7 @@ def catches_everything() -> None:
 def test_python_code_that_runs_longer_than_its_walltime_is_interrupted(app: Any) -> None:
     future = app()
     with pytest.raises(AppTimeout, match=r"walltime of 0\.3 s") as caught:
-        future.result(timeout=20)
+        future.result(timeout=60)
     assert isinstance(caught.value, TimeoutError)
     assert caught.value.daskflow.key == future.key  # type: ignore[attr-defined]
     assert square(3).result() == 9
@@ -315,8 +316,8 @@ def test_python_code_that_runs_longer_than_its_walltime_is_interrupted(app: Any)
 def test_a_call_that_blocks_in_c_is_timed_out_when_it_returns() -> None:
     begun = time.monotonic()
     with pytest.raises(AppTimeout):
-        sleeps_in_c(1.0).result()
-    assert time.monotonic() - begun >= 1.0
+        sleeps_in_c(2.0).result()
+    assert time.monotonic() - begun >= 2.0
     assert sleeps_in_c(0.0).result() == "slept"
 
 
@@ -348,10 +349,10 @@ def test_a_walltime_hits_its_own_call_and_not_the_one_after() -> None:
 
 def test_the_walltime_of_a_call_overrides_that_of_its_app() -> None:
     begun = time.monotonic()
-    patient = loops.options(walltime_s=60)
+    patient = loops.options(walltime_s=600)
     with pytest.raises(AppTimeout, match=r"0\.2 s"):
-        patient(walltime=0.2).result(timeout=20)
-    assert time.monotonic() - begun < 15
+        patient(walltime=0.2).result(timeout=60)
+    assert time.monotonic() - begun < 60
 
 
 @pytest.mark.parametrize("trap", ["", "trap '' TERM;"])
@@ -359,28 +360,28 @@ def test_a_command_that_runs_too_long_is_ended_with_its_whole_group(
     fifo: Fifo, ended: Callable[..., bool], trap: str
 ) -> None:
     started = fifo("started")
-    future = sleeps.options(walltime_s=0.5)(started, trap)
+    future = sleeps.options(walltime_s=5)(started, trap)
     daskflow.submit()
     pids = [int(pid) for pid in Path(started).read_text().split()]
     with pytest.raises(AppTimeout):
-        future.result(timeout=20)
-    assert ended(pids, 10)
+        future.result(timeout=60)
+    assert ended(pids)
 
 
 def test_the_walltime_of_an_isolated_call_is_exact_even_in_c(fifo: Fifo) -> None:
     started = fifo("started")
-    future = isolated.options(walltime_s=2.0)(started)
+    future = isolated.options(walltime_s=5)(started)
     daskflow.submit()
     pid = int(Path(started).read_text())
     begun = time.monotonic()
     with pytest.raises(AppTimeout):
-        future.result(timeout=20)
-    assert time.monotonic() - begun < 5
+        future.result(timeout=60)
+    assert time.monotonic() - begun < 20
     assert not psutil.pid_exists(pid)
 
 
 def test_an_isolated_call_that_ignores_term_is_killed(fifo: Fifo, ended: Any) -> None:
-    @python_app(isolate=True, walltime_s=1.5)
+    @python_app(isolate=True, walltime_s=5)
     def ignores(started: str) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         Path(started).write_text(str(os.getpid()))
@@ -392,8 +393,8 @@ def test_an_isolated_call_that_ignores_term_is_killed(fifo: Fifo, ended: Any) ->
     daskflow.submit()
     pid = int(Path(started).read_text())
     with pytest.raises(AppTimeout):
-        future.result(timeout=20)
-    assert ended([pid], 5)
+        future.result(timeout=60)
+    assert ended([pid])
 
 
 def test_what_needs_a_call_that_timed_out_fails_with_dependency_error() -> None:

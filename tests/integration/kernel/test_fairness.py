@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import daskflow
 from daskflow import Config, python_app
+from tests.integration.jobqueue_sites.machine import until
 
 Configs = Callable[..., Config]
 
@@ -46,8 +48,11 @@ def test_an_urgent_call_passes_all_that_have_not_been_given_to_a_worker(
     def first() -> None:
         Path(gate).read_text()  # the test has recorded the others
 
+    def knows_urgent(dask_scheduler: Any) -> bool:
+        return any(key.startswith("lambda-") for key in dask_scheduler.tasks)
+
     urgent = python_app(lambda: order.note("urgent"), priority=1, batch=batch)
-    with daskflow.load(config(max_in_flight=max_in_flight)):
+    with daskflow.load(config(max_in_flight=max_in_flight)) as kernel:
         first()
         daskflow.submit()
         with Path(gate).open("w"):
@@ -55,6 +60,8 @@ def test_an_urgent_call_passes_all_that_have_not_been_given_to_a_worker(
             daskflow.submit()
             last = urgent()
             daskflow.submit()
+            if max_in_flight > 300:
+                until(lambda: kernel.client.run_on_scheduler(knows_urgent))
         last.result()
         ran_before = order().index("urgent")
         daskflow.gather(futures)

@@ -148,8 +148,8 @@ if __name__ == "__main__":
         square(1).result()
         futures = []
         delay_s = float(sys.argv[1])
-        threading.Timer(delay_s, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
+            threading.Timer(delay_s, os.kill, (os.getpid(), signal.SIGINT)).start()
             while True:
                 more = [square(x) for x in range(len(futures), len(futures) + 5000)]
                 futures += more

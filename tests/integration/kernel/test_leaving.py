@@ -105,7 +105,7 @@ def test_an_exception_leaves_the_block_at_once_and_says_how_many_calls_it_cost(
                 recorded = [square(x) for x in range(3)]
                 left_at = time.monotonic()
                 raise error
-    assert time.monotonic() - left_at < 10  # it never waits for the gate
+    assert time.monotonic() - left_at < 60  # it never waits for the gate
     for future in (running, *recorded):
         with pytest.raises(CancelledError):
             future.result()
@@ -124,7 +124,7 @@ def test_threads_do_not_keep_an_exception_in_the_block(
                 held = opened(gate)
                 left_at = time.monotonic()
                 raise ValueError("out")
-    assert time.monotonic() - left_at < 10
+    assert time.monotonic() - left_at < 60
     assert running.cancelled()
     os.close(held)  # and the thread ends
 

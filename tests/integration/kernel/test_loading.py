@@ -21,6 +21,7 @@ from daskflow import (
     python_app,
 )
 from daskflow.futures.recording import process
+from tests.integration.jobqueue_sites.machine import until
 
 Configs = Callable[..., Config]
 
@@ -236,7 +237,7 @@ def test_submit_returns_at_once_and_the_calls_run(
     with daskflow.load(threads()):
         future = held(gate)
         daskflow.submit(future)
-        assert future.running()
+        until(future.running)
         release(gate)  # returns only once the call has opened its end
         assert future.result() == "released"
 
