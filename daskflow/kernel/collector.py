@@ -33,7 +33,7 @@ from daskflow.kernel.dispatcher import Dispatcher, SettleCalls
 from daskflow.kernel.joining import Joins
 from daskflow.kernel.retry import Final, RetryRules
 from daskflow.worker.attempt import NO_EXTRAS
-from daskflow.worker.batch import attach_report, summarize
+from daskflow.worker.batch import ArgumentLost, attach_report, summarize
 from daskflow.worker.handback import HandBack
 from daskflow.worker.outcome import (
     REMOTE,
@@ -331,16 +331,17 @@ class Collector:
 
     def _end_of_exposed(self, call: Call, future: Any) -> list[Settlement]:
         """A call that runs under its own key ends as that key does, if its batch left it open."""
+        error = future.exception() if future.status == "error" else None
+        killed = _killer(error)
+        is_given_up = killed is not None or isinstance(error, ArgumentLost)
+        if is_given_up:  # by Dask, not by the kernel
+            self._dispatcher.forget_exposed(call)
         if call.is_final or call.batch is None or call.batch.key in self._dispatcher.outstanding:
             return []
         self._dispatcher.stop_awaiting(call)
         if future.status == "finished":
             return [(call, State.DONE, Home(self._client.gather(future)))]
-        error = future.exception() if future.status == "error" else None
-        killed = _killer(error)
-        if killed is not None:  # Dask has given up, the kernel has not
-            self._dispatcher.forget_exposed(call)
-        elif error is not None:
+        if error is not None and not is_given_up:
             return [(call, State.FAILED, error)]
         if killed == key_of(call):
             return self._after_deaths([call], 2)

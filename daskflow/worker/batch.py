@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from daskflow.errors import DependencyError, DeserializationError
+from daskflow.errors import DependencyError, DeserializationError, WorkerLost
 from daskflow.worker import board, handback, news, wire
 from daskflow.worker.attempt import (
     NO_EXTRAS,
@@ -291,17 +291,26 @@ def expose(payload: bytes, index: int, box: Box, *values: object) -> object:
 
     What follows from a call that failed raises a DependencyError, which names only that one.
     If the call has not been run there, or may be tried again, it runs here; `payload` is the batch
-    of that one call and `values` its inputs.
+    of that one call and `values` its inputs. If these are lost, it raises an ArgumentLost.
     """
     entry = box.entries[index]
     if isinstance(entry, NotRun) or (isinstance(entry, Failed) and entry.retryable):
-        return run_alone(payload, *values)
-    if isinstance(entry, Blocked) and entry.root is not None:
-        order = Order.loaded(payload)
-        (member,) = order.members
-        key = call_key(order.functions[member.function].name, order.run, member.number)
-        raise DependencyError(key, entry.root.report.key, _rebuilt(entry.root))
-    return value_of(entry)
+        entry = run_batch(payload, *values).entries[0]
+    if not isinstance(entry, Blocked):
+        return value_of(entry)
+    order = Order.loaded(payload)
+    (member,) = order.members
+    name = order.functions[member.function].name
+    if entry.root is None:
+        raise ArgumentLost(
+            name, "a value that it takes was lost with a worker, just then: compute this again"
+        )
+    key = call_key(name, order.run, member.number)
+    raise DependencyError(key, entry.root.report.key, _rebuilt(entry.root))
+
+
+class ArgumentLost(WorkerLost):
+    """What a call takes was lost before the call got a key of its own; the kernel runs it again."""
 
 
 def summarize(box: Box) -> Box:
