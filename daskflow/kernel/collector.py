@@ -31,6 +31,7 @@ from daskflow.graph.call import Call, State
 from daskflow.graph.lower import Batch, Home, Kept, foreigners_of
 from daskflow.kernel.dispatcher import Dispatcher, SettleCalls
 from daskflow.kernel.joining import Joins
+from daskflow.kernel.remote import killed_task
 from daskflow.kernel.retry import Final, RetryRules
 from daskflow.worker.attempt import NO_EXTRAS
 from daskflow.worker.batch import ArgumentLost, attach_report, summarize
@@ -305,7 +306,7 @@ class Collector:
         with self._dispatcher.lock:
             self._dispatcher.ended(batch)
             calls = [c for c in batch.calls if c.batch is batch and not c.is_final]
-            killed = _killer(error)
+            killed = killed_task(error)
             if killed == batch.key:
                 logger.warning(
                     "one of %d calls of task %s killed its workers: they are run isolated",
@@ -332,7 +333,7 @@ class Collector:
     def _end_of_exposed(self, call: Call, future: Any) -> list[Settlement]:
         """A call that runs under its own key ends as that key does, if its batch left it open."""
         error = future.exception() if future.status == "error" else None
-        killed = _killer(error)
+        killed = killed_task(error)
         is_given_up = killed is not None or isinstance(error, ArgumentLost)
         if is_given_up:  # by Dask, not by the kernel
             self._dispatcher.forget_exposed(call)
@@ -356,11 +357,6 @@ def _of_cancelled(call: Call) -> object:
         return NotRun()
     error = CancelledError(f"the argument {foreign} was cancelled")
     return DependencyError(key_of(call), str(foreign), error)
-
-
-def _killer(error: BaseException | None) -> object | None:
-    """Return the key of the task that Dask has given up because its workers died; else None."""
-    return getattr(error, "task", None) if type(error).__name__ == "KilledWorker" else None
 
 
 def _takes_what_is_lost(call: Call) -> bool:

@@ -29,12 +29,17 @@ def fetched(client: Any, call: Call, *, may_connect: bool) -> Any:
     try:
         value = _fetched(client, call, may_connect or None)
     except Exception as error:
-        if type(error).__name__ != "KilledWorker":
+        if killed_task(error) is None:
             raise
         raise lost from error
     if isinstance(value, Outcome):
         raise lost
     return value
+
+
+def killed_task(error: BaseException | None) -> object | None:
+    """Return the key of the task that Dask has given up because its workers died; else None."""
+    return getattr(error, "task", None) if type(error).__name__ == "KilledWorker" else None
 
 
 def _fetched(client: Any, call: Call, direct: bool | None) -> Any:

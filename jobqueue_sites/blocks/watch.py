@@ -184,9 +184,8 @@ class BlockWatch:
                     return
                 path = Path(self.blocks[name].script_path)
                 await asyncio.to_thread(_write_script, path, self._provider.script(job))
-                await asyncio.to_thread(
-                    self._guard.start
-                )  # now: once there is a job, it may take no time
+                # Now: once there is a job, telling the guard of it may take no time.
+                await asyncio.to_thread(self._guard.start)
                 command = self._provider.submit(str(path))
                 job_id = await run_command(command, self._provider.cmd_timeout)
         except (JobqueueSitesError, OSError, ValueError) as error:

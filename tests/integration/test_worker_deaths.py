@@ -46,6 +46,10 @@ class Log:
         """How often each call ran."""
         return Counter(number for number, _ in self._lines())
 
+    def tasks(self) -> set[str]:
+        """In which tasks calls ran."""
+        return {task for _, task in self._lines()}
+
     def tasks_of(self, number: int) -> set[str]:
         """In which tasks a call ran."""
         return {task for each, task in self._lines() if each == number}
@@ -106,6 +110,7 @@ def test_a_killer_among_ten_thousand_fails_alone_and_takes_its_batch_mates_with_
     mates = log.calls_of(tasks)
     del mates[killer]
     assert set(mates.values()) <= {1}, "they were not in a task with it again"
+    assert len(log.tasks()) < 5_000, "calls were in batches"
 
 
 @pytest.mark.usefixtures("two_workers")
